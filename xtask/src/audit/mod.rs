@@ -1,0 +1,1 @@
+//! What the audit checks of an ELF: pure, from bytes and an expectation to a report.

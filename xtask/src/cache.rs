@@ -1,0 +1,348 @@
+//! The cache directory: everything that was fetched or derived, shared between clones, safe to delete.
+//!
+//! Layout: `sha256/<hex>` fetched files by content; `tree/<name>/<key>` unpacked trees, complete or absent;
+//! `record/<kind>/<key>.json` small decisions; `lock/` files that keep parallel runs apart; `tmp/` work in progress.
+//! Everything appears under its final name by rename, so a killed run leaves nothing that a later run would trust.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use crate::error::{Context, Error, Result};
+
+/// A cache rooted at one directory.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+/// One thing in the cache, for `cargo xtask cache list`.
+#[derive(Clone, Debug, Serialize)]
+pub struct CacheEntry {
+    /// `blob`, `tree` or `record`.
+    pub kind: &'static str,
+    /// Content hash, `name/key`, or `kind/key`.
+    pub name: String,
+    /// Bytes on disk.
+    pub size: u64,
+    /// Absolute path.
+    pub path: PathBuf,
+}
+
+/// Keeps other runs out of one tree or record; released when dropped.
+#[derive(Debug)]
+pub struct CacheLock(#[allow(dead_code)] File);
+
+impl Cache {
+    /// A cache at `root`; nothing is created until something is stored.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Cache { root: root.into() }
+    }
+
+    /// `$XDG_CACHE_HOME/raspi-image`, else `~/.cache/raspi-image`.
+    pub fn default_root() -> Result<PathBuf> {
+        let base = std::env::var_os("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute());
+        base.or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
+            .map(|base| base.join("raspi-image"))
+            .context(|| "cannot tell where the cache directory belongs: neither XDG_CACHE_HOME nor HOME is set")
+            .hint("name one with --cache-dir DIR")
+    }
+
+    /// The root directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn make(&self, name: &str) -> Result<PathBuf> {
+        let dir = self.root.join(name);
+        fs::create_dir_all(&dir)
+            .context(|| format!("cannot create the cache directory {}", dir.display()))
+            .hint("choose a writable one with --cache-dir DIR")?;
+        Ok(dir)
+    }
+
+    /// A new temporary directory on the same file system, removed when dropped.
+    pub fn temp_dir(&self) -> Result<tempfile::TempDir> {
+        let dir = self.make("tmp")?;
+        tempfile::TempDir::new_in(&dir).context(|| format!("cannot create a directory in {}", dir.display()))
+    }
+
+    /// The file with this SHA-256 (hex), if it is there and still whole. A damaged one is set aside, never used.
+    pub fn get(&self, sha256: &str) -> Result<Option<PathBuf>> {
+        let path = self.root.join("sha256").join(sha256);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let found = hash_file(&path)?;
+        if found == sha256 {
+            return Ok(Some(path));
+        }
+        let aside = self.make("damaged")?.join(format!("{sha256}-{}", &found[..8]));
+        fs::rename(&path, &aside).context(|| format!("cannot set aside the damaged cache file {}", path.display()))?;
+        Ok(None)
+    }
+
+    /// Stores a copy of `file`; `expected` is the SHA-256 (hex) it must have.
+    pub fn put_file(&self, file: &Path, expected: Option<&str>) -> Result<(String, PathBuf)> {
+        let mut source = File::open(file).context(|| format!("cannot read {}", file.display()))?;
+        let temp = self.make("tmp")?;
+        let mut copy =
+            tempfile::NamedTempFile::new_in(&temp).context(|| format!("cannot write in {}", temp.display()))?;
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let count = source
+                .read(&mut buffer)
+                .context(|| format!("cannot read {}", file.display()))?;
+            if count == 0 {
+                break;
+            }
+            hash.update(&buffer[..count]);
+            copy.write_all(&buffer[..count])
+                .map_err(|error| full_disk(error, &temp))?;
+        }
+        let found = hex(&hash.finalize());
+        if let Some(expected) = expected
+            && expected != found
+        {
+            return Err(
+                Error::new(format!("{}: sha256 is {found}, expected {expected}", file.display())).hint(
+                    "the download was damaged or replaced; try again, and distrust the mirror if it happens twice",
+                ),
+            );
+        }
+        copy.as_file().sync_all().map_err(|error| full_disk(error, &temp))?;
+        let path = self.make("sha256")?.join(&found);
+        copy.persist(&path)
+            .context(|| format!("cannot store {}", path.display()))?;
+        Ok((found, path))
+    }
+
+    /// Stores bytes; returns their SHA-256 (hex) and path.
+    pub fn put_bytes(&self, bytes: &[u8]) -> Result<(String, PathBuf)> {
+        let name = hex(&Sha256::digest(bytes));
+        let dir = self.make("sha256")?;
+        let path = dir.join(&name);
+        write_atomically(&path, bytes)?;
+        Ok((name, path))
+    }
+
+    /// An unpacked tree: made by `fill` in a temporary directory, then renamed. `key` is a digest of everything it depends on.
+    pub fn tree(&self, name: &str, key: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+        let path = self.root.join("tree").join(name).join(key);
+        if path.is_dir() {
+            return Ok(path);
+        }
+        let _lock = self.lock(&format!("tree-{name}-{key}"))?;
+        if path.is_dir() {
+            return Ok(path);
+        }
+        let work = self.temp_dir()?;
+        fill(work.path())?;
+        self.make(&format!("tree/{name}"))?;
+        let work = work.keep();
+        fs::rename(&work, &path).context(|| format!("cannot move {} to {}", work.display(), path.display()))?;
+        Ok(path)
+    }
+
+    /// Whether a tree is there already.
+    pub fn has_tree(&self, name: &str, key: &str) -> Option<PathBuf> {
+        Some(self.root.join("tree").join(name).join(key)).filter(|path| path.is_dir())
+    }
+
+    /// A decision made earlier. One that cannot be read counts as absent.
+    pub fn record<T: DeserializeOwned>(&self, kind: &str, key: &str) -> Option<T> {
+        let text = fs::read(self.root.join("record").join(kind).join(format!("{key}.json"))).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Keeps a decision.
+    pub fn put_record<T: Serialize>(&self, kind: &str, key: &str, value: &T) -> Result<()> {
+        let dir = self.make(&format!("record/{kind}"))?;
+        write_atomically(&dir.join(format!("{key}.json")), &serde_json::to_vec_pretty(value)?)
+    }
+
+    /// Waits until no other run holds the lock `name`.
+    pub fn lock(&self, name: &str) -> Result<CacheLock> {
+        let path = self.make("lock")?.join(name.replace('/', "-"));
+        let file = File::create(&path).context(|| format!("cannot create {}", path.display()))?;
+        file.lock().context(|| format!("cannot lock {}", path.display()))?;
+        Ok(CacheLock(file))
+    }
+
+    /// Everything in the cache, sorted by kind and name.
+    pub fn entries(&self) -> Result<Vec<CacheEntry>> {
+        let mut entries = Vec::new();
+        for path in children(&self.root.join("sha256"))? {
+            entries.push(CacheEntry {
+                kind: "blob",
+                name: file_name(&path),
+                size: size_of(&path),
+                path,
+            });
+        }
+        for (kind, dir) in [("tree", "tree"), ("record", "record")] {
+            for group in children(&self.root.join(dir))? {
+                for path in children(&group)? {
+                    let name = format!("{}/{}", file_name(&group), file_name(&path));
+                    entries.push(CacheEntry {
+                        kind,
+                        name,
+                        size: size_of(&path),
+                        path,
+                    });
+                }
+            }
+        }
+        Ok(entries)
+    }
+}
+
+/// Writes a file so that a reader sees all of it or none: temporary file, fsync, rename.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let dir = path
+        .parent()
+        .context(|| format!("{} has no directory", path.display()))?;
+    let mut temp = tempfile::NamedTempFile::new_in(dir).context(|| format!("cannot write in {}", dir.display()))?;
+    temp.write_all(bytes).map_err(|error| full_disk(error, dir))?;
+    temp.as_file().sync_all().map_err(|error| full_disk(error, dir))?;
+    use std::os::unix::fs::PermissionsExt;
+    temp.as_file()
+        .set_permissions(fs::Permissions::from_mode(0o644))
+        .context(|| format!("cannot chmod {}", path.display()))?;
+    temp.persist(path)
+        .context(|| format!("cannot store {}", path.display()))?;
+    Ok(())
+}
+
+/// Names the directory and the next step when the disk is full.
+pub fn full_disk(error: std::io::Error, dir: &Path) -> Error {
+    let full = error.kind() == std::io::ErrorKind::StorageFull;
+    let error = Error::from(error).context(format!("cannot write in {}", dir.display()));
+    if full {
+        error.hint("the disk is full: free some space (`cargo xtask cache prune` helps) and run again")
+    } else {
+        error
+    }
+}
+
+/// SHA-256 of a file, in hex.
+pub fn hash_file(path: &Path) -> Result<String> {
+    let mut file = File::open(path).context(|| format!("cannot read {}", path.display()))?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let count = file
+            .read(&mut buffer)
+            .context(|| format!("cannot read {}", path.display()))?;
+        if count == 0 {
+            return Ok(hex(&hash.finalize()));
+        }
+        hash.update(&buffer[..count]);
+    }
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        use std::fmt::Write;
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A short key from the parts that a tree or record depends on.
+pub fn key_of<S: AsRef<[u8]>>(parts: impl IntoIterator<Item = S>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        // Length first, so that ("ab","c") and ("a","bc") differ.
+        hash.update((part.as_ref().len() as u64).to_le_bytes());
+        hash.update(part.as_ref());
+    }
+    hex(&hash.finalize())[..24].to_owned()
+}
+
+fn children(dir: &Path) -> Result<Vec<PathBuf>> {
+    if !dir.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut paths = fs::read_dir(dir)
+        .context(|| format!("cannot read {}", dir.display()))?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<std::io::Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+fn size_of(path: &Path) -> u64 {
+    match fs::symlink_metadata(path) {
+        Ok(data) if data.is_dir() => children(path)
+            .unwrap_or_default()
+            .iter()
+            .map(|child| size_of(child))
+            .sum(),
+        Ok(data) => data.len(),
+        Err(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_blob_is_noticed_and_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path());
+        let (name, path) = cache.put_bytes(b"whole").unwrap();
+        assert_eq!(cache.get(&name).unwrap(), Some(path.clone()));
+        fs::write(&path, b"whale").unwrap();
+        assert_eq!(cache.get(&name).unwrap(), None);
+        assert!(!path.exists(), "a damaged file must not keep its name");
+    }
+
+    #[test]
+    fn a_tree_is_complete_or_absent() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path());
+        let failed = cache.tree("tool", "k", |work| {
+            fs::write(work.join("half"), b"")?;
+            Err(Error::new("interrupted"))
+        });
+        assert!(failed.is_err());
+        assert!(cache.has_tree("tool", "k").is_none());
+        let path = cache
+            .tree("tool", "k", |work| Ok(fs::write(work.join("all"), b"")?))
+            .unwrap();
+        assert!(path.join("all").is_file() && !path.join("half").exists());
+    }
+
+    #[test]
+    fn a_wrong_checksum_names_both() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("f");
+        fs::write(&file, b"x").unwrap();
+        let error = Cache::at(dir.path().join("c"))
+            .put_file(&file, Some("00"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("expected 00") && error.contains("2d711642"), "{error}");
+    }
+
+    #[test]
+    fn keys_do_not_run_together() {
+        assert_ne!(key_of(["ab", "c"]), key_of(["a", "bc"]));
+    }
+}

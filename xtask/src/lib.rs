@@ -1,0 +1,15 @@
+//! The pipeline behind `cargo xtask`: from source to an image that runs on a Raspberry Pi Zero. See ARCHITECTURE.md.
+
+pub mod audit;
+pub mod base;
+pub mod cache;
+pub mod cx;
+pub mod elf;
+pub mod error;
+pub mod isa;
+pub mod oci;
+pub mod publish;
+pub mod run;
+pub mod shell;
+pub mod target;
+pub mod ui;

@@ -1,0 +1,155 @@
+//! The only module that prints. Results go to stdout, everything else to stderr.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// How talkative the run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// `-q`: errors and results only.
+    Quiet,
+    /// The default.
+    Normal,
+    /// `-v`: also every command that is run.
+    Verbose,
+}
+
+/// Where messages go. Cheap to share by reference.
+#[derive(Debug)]
+pub struct Ui {
+    verbosity: Verbosity,
+    color: bool,
+    terminal: bool,
+}
+
+#[allow(clippy::print_stdout, clippy::print_stderr)]
+impl Ui {
+    /// Colour and bars only on a terminal, and never with `NO_COLOR` (no-color.org).
+    pub fn new(verbosity: Verbosity) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let color = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Ui {
+            verbosity,
+            color,
+            terminal,
+        }
+    }
+
+    /// The verbosity asked for.
+    pub fn verbosity(&self) -> Verbosity {
+        self.verbosity
+    }
+
+    /// Whether stderr is a terminal.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.color {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    /// A step of the work, in cargo's style: `    Packing blog (2.0 MB)`.
+    pub fn step(&self, verb: &str, message: &str) {
+        if self.verbosity > Verbosity::Quiet {
+            eprintln!("{} {message}", self.paint("1;32", &format!("{verb:>12}")));
+        }
+    }
+
+    /// Something that was decided or noticed.
+    pub fn note(&self, message: &str) {
+        if self.verbosity > Verbosity::Quiet {
+            eprintln!("{} {message}", self.paint("1;36", "note:"));
+        }
+    }
+
+    /// Something that the user may want to change.
+    pub fn warn(&self, message: &str) {
+        eprintln!("{} {message}", self.paint("1;33", "warning:"));
+    }
+
+    /// A command that is about to run; shown with `-v`.
+    pub fn command(&self, line: &str) {
+        if self.verbosity == Verbosity::Verbose {
+            eprintln!("{} {line}", self.paint("2", "$"));
+        }
+    }
+
+    /// The error that ends the run, with its next step.
+    pub fn error(&self, error: &crate::error::Error) {
+        eprintln!("{} {error}", self.paint("1;31", "error:"));
+        if let Some(hint) = error.next_step() {
+            eprintln!("{} {hint}", self.paint("1;36", "hint:"));
+        }
+    }
+
+    /// Plain text for people on stderr (a report of findings, say).
+    pub fn text(&self, text: &str) {
+        eprint!("{text}");
+    }
+
+    /// A line of the result, on stdout. A closed pipe (`| head`) is not an error.
+    pub fn result(&self, line: &str) {
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "{line}");
+    }
+
+    /// A bar for `total` bytes; hidden when stderr is not a terminal or the run is quiet.
+    pub fn bytes_bar(&self, label: &str, total: u64) -> ProgressBar {
+        if !self.terminal || self.verbosity == Verbosity::Quiet {
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::new(total);
+        if let Ok(style) = ProgressStyle::with_template("{prefix:>12.bold.green} {bar:30} {bytes}/{total_bytes} {msg}")
+        {
+            bar.set_style(style);
+        }
+        bar.set_prefix(label.to_owned());
+        bar
+    }
+
+    /// A spinner for work of unknown length; a plain step line when stderr is not a terminal.
+    pub fn spinner(&self, verb: &str, message: &str) -> ProgressBar {
+        if !self.terminal || self.verbosity == Verbosity::Quiet {
+            self.step(verb, message);
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{prefix:>12.bold.green} {msg} {elapsed} {spinner}") {
+            bar.set_style(style);
+        }
+        bar.set_prefix(verb.to_owned());
+        bar.set_message(message.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(120));
+        bar
+    }
+}
+
+/// Bytes for people, in powers of ten as registries count them: `1.04 MB`.
+pub fn bytes(count: u64) -> String {
+    match count {
+        0..1_000 => format!("{count} B"),
+        1_000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.2} MB", count as f64 / 1e6),
+        _ => format!("{:.2} GB", count as f64 / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn sizes_read_as_registries_write_them() {
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(1_000), "1.0 kB");
+        assert_eq!(bytes(1_043_000), "1.04 MB");
+        assert_eq!(bytes(2_000_000_000), "2.00 GB");
+    }
+}

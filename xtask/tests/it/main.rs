@@ -1,0 +1,2 @@
+//! The integration tests of xtask: one binary, one file a room.
+#![allow(clippy::unwrap_used)]
