@@ -1,0 +1,67 @@
+//! Proof that a form was ours: a token bound to the browser, and the headers that say where it came from.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{self, HeaderMap};
+use subtle::ConstantTimeEq;
+
+/// True when `sent` is the token this browser's forms carry and no header says the form came from elsewhere.
+pub fn is_ours(request: &HttpRequest, expected: &str, sent: Option<&str>) -> bool {
+    let same = sent.is_some_and(|sent| bool::from(sent.as_bytes().ct_eq(expected.as_bytes())));
+    same && !comes_from_elsewhere(request.headers())
+}
+
+/// Headers may deny, never allow: some browsers send none of them, and `Origin: null` says nothing.
+fn comes_from_elsewhere(headers: &HeaderMap) -> bool {
+    let text =
+        |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    if headers
+        .get("sec-fetch-site")
+        .is_some_and(|site| site.as_bytes() == b"cross-site")
+    {
+        return true;
+    }
+    let Some(origin) = text(header::ORIGIN).filter(|origin| *origin != "null") else {
+        return false;
+    };
+    let host = origin.split_once("://").map(|(_, host)| host);
+    match (host, text(header::HOST)) {
+        (Some(origin), Some(host)) => !origin.eq_ignore_ascii_case(host),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    fn ours(headers: &[(&'static str, &'static str)]) -> bool {
+        let request = headers.iter().fold(
+            TestRequest::default().insert_header(("Host", "blog.onion:80")),
+            |request, header| request.insert_header(*header),
+        );
+        is_ours(&request.to_http_request(), "token", Some("token"))
+    }
+
+    #[test]
+    fn headers_deny_but_never_allow() {
+        assert!(ours(&[]));
+        assert!(ours(&[("Origin", "null")]));
+        assert!(ours(&[
+            ("Origin", "http://BLOG.onion:80"),
+            ("Sec-Fetch-Site", "same-origin")
+        ]));
+        assert!(!ours(&[("Origin", "http://evil.onion")]));
+        assert!(!ours(&[("Origin", "http://blog.onion:80.evil")]));
+        assert!(!ours(&[("Origin", "blog.onion:80")]));
+        assert!(!ours(&[("Origin", "")]));
+        assert!(!ours(&[("Sec-Fetch-Site", "cross-site")]));
+
+        let request = TestRequest::default()
+            .insert_header(("Origin", "null"))
+            .to_http_request();
+        assert!(!is_ours(&request, "token", Some("other")));
+        assert!(!is_ours(&request, "token", Some("")));
+        assert!(!is_ours(&request, "token", None));
+    }
+}

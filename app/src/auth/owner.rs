@@ -1,0 +1,89 @@
+//! The signed-in owner as a handler argument: a handler that takes one cannot run for anybody else.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest};
+
+use super::session::{self, Token};
+use super::{cookie, csrf};
+use crate::db::queries;
+use crate::domain::Stamp;
+use crate::error::AppError;
+use crate::routes::Form;
+use crate::startup::state;
+
+type Extraction<T> = Pin<Box<dyn Future<Output = Result<T, AppError>>>>;
+
+/// The owner, signed in. A reader who asks for an owner's page is sent to sign in.
+#[derive(Debug, Clone)]
+pub struct Owner(pub Token);
+
+/// Anybody, for pages that only look different to the owner.
+#[derive(Debug)]
+pub struct Visitor(pub Option<Owner>);
+
+/// A form the owner sent, from one of our pages: session and token are checked before a handler sees it.
+#[derive(Debug)]
+pub struct OwnerForm {
+    pub owner: Owner,
+    pub form: Form,
+}
+
+async fn owner_of(request: &HttpRequest) -> Result<Option<Owner>, AppError> {
+    // Readers send no cookie, so their pages cost no look into the sessions.
+    let Some(token) = cookie::read(request, session::COOKIE).and_then(Token::parse) else {
+        return Ok(None);
+    };
+    let live = state(request)?
+        .db
+        .read(move |connection| queries::sessions::is_live(connection, &token.hash(), Stamp::now()))
+        .await?;
+    Ok(live.then_some(Owner(token)))
+}
+
+impl FromRequest for Visitor {
+    type Error = AppError;
+    type Future = Extraction<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move { owner_of(&request).await.map(Self) })
+    }
+}
+
+impl FromRequest for Owner {
+    type Error = AppError;
+    type Future = Extraction<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move { owner_of(&request).await?.ok_or(AppError::SignInFirst) })
+    }
+}
+
+impl FromRequest for OwnerForm {
+    type Error = AppError;
+    type Future = Extraction<Self>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        let form = Form::from_request(&request, payload);
+        Box::pin(async move {
+            // The form first: when the session has run out, the page that says so gives the text back.
+            let form = form.await?;
+            let Some(owner) = owner_of(&request).await? else {
+                return Err(AppError::SignedOut {
+                    text: form.take("body"),
+                });
+            };
+            if !csrf::is_ours(&request, &owner.0.csrf(), form.get("csrf")) {
+                return Err(AppError::NotOurForm {
+                    text: form.take("body"),
+                });
+            }
+            Ok(Self { owner, form })
+        })
+    }
+}

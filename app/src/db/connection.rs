@@ -1,0 +1,109 @@
+//! Opening the database file: what every connection is told first, and whether the file is ours.
+
+use std::path::Path;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
+
+use crate::cli::Failure;
+
+/// `blog` in ASCII; the first migration writes it into the file.
+const APPLICATION_ID: i32 = 0x626c_6f67;
+
+/// For the one connection that writes.
+pub fn writer(path: &str) -> Result<SqliteConnection, Failure> {
+    let mut connection = open(path)?;
+    refuse_foreign(&mut connection, path)?;
+    configure(&mut connection).map_err(|error| unusable(path, &error.to_string()))?;
+    Ok(connection)
+}
+
+/// For reading only: a mistake in a query cannot become a second writer.
+pub fn reader(path: &str) -> Result<SqliteConnection, Failure> {
+    let mut connection = open(path)?;
+    configure(&mut connection)
+        .and_then(|()| connection.batch_execute("PRAGMA query_only = ON"))
+        .map_err(|error| unusable(path, &error.to_string()))?;
+    Ok(connection)
+}
+
+fn open(path: &str) -> Result<SqliteConnection, Failure> {
+    let file = Path::new(path);
+    let parent = file
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent.filter(|parent| !parent.is_dir()) {
+        return Err(Failure::usage(
+            format!(
+                "cannot open the database {path}: there is no directory {}",
+                parent.display()
+            ),
+            "make the directory, or choose another file with --database or BLOG_DATABASE",
+        ));
+    }
+    // SQLite reads "file:x" and ":memory:" as more than names. A leading "./" makes every name a plain one.
+    let plain = if file.is_absolute() {
+        path.to_owned()
+    } else {
+        format!("./{path}")
+    };
+    SqliteConnection::establish(&plain).map_err(|error| unusable(path, &error.to_string()))
+}
+
+/// One statement each, the timeout first, so that the others wait for a lock instead of failing.
+fn configure(connection: &mut SqliteConnection) -> QueryResult<()> {
+    for pragma in [
+        "PRAGMA busy_timeout = 5000",
+        "PRAGMA journal_mode = WAL",
+        // A post that was acknowledged survives a power cut; NORMAL would not promise that.
+        "PRAGMA synchronous = FULL",
+        "PRAGMA foreign_keys = ON",
+        "PRAGMA trusted_schema = OFF",
+        // 1 MiB, not SQLite's 2: three connections share a machine with 512 MB.
+        "PRAGMA cache_size = -1024",
+    ] {
+        connection.batch_execute(pragma)?;
+    }
+    Ok(())
+}
+
+#[derive(QueryableByName)]
+struct Number {
+    #[diesel(sql_type = diesel::sql_types::Integer)]
+    value: i32,
+}
+
+/// Runs before anything is written, so that a wrong path harms nobody's file.
+fn refuse_foreign(connection: &mut SqliteConnection, path: &str) -> Result<(), Failure> {
+    let mut number = |query: &str| {
+        diesel::sql_query(query)
+            .get_result::<Number>(connection)
+            .map(|row| row.value)
+            .map_err(|error| unusable(path, &error.to_string()))
+    };
+    let id = number("SELECT application_id AS value FROM pragma_application_id")?;
+    if id == APPLICATION_ID
+        || id == 0 && number("SELECT count(*) AS value FROM sqlite_schema")? == 0
+    {
+        return Ok(());
+    }
+    // A blog whose migrations were all taken back keeps only the list of them.
+    let known = number(
+        "SELECT count(*) AS value FROM sqlite_schema WHERE name = '__diesel_schema_migrations'",
+    )?;
+    if id == 0 && known == 1 {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        format!("{path} is a database of some other program"),
+        "choose another file with --database or BLOG_DATABASE",
+    ))
+}
+
+fn unusable(path: &str, error: &str) -> Failure {
+    Failure::usage(
+        format!("cannot use the database {path}: {error}"),
+        "the file and its directory must be readable and writable for the user that runs the blog",
+    )
+}

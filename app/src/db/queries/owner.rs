@@ -1,0 +1,27 @@
+//! The owner's password hash.
+
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
+
+use crate::db::schema::{owner, sessions};
+use crate::domain::Stamp;
+
+pub fn password_hash(connection: &mut SqliteConnection) -> QueryResult<Option<String>> {
+    owner::table
+        .select(owner::password_hash)
+        .first(connection)
+        .optional()
+}
+
+/// Sets the password and ends every session: whoever knew the old one is out.
+pub fn set(connection: &mut SqliteConnection, hash: &str, now: Stamp) -> QueryResult<()> {
+    diesel::replace_into(owner::table)
+        .values((
+            owner::id.eq(1),
+            owner::password_hash.eq(hash),
+            owner::changed_at.eq(now.0),
+        ))
+        .execute(connection)?;
+    diesel::delete(sessions::table).execute(connection)?;
+    Ok(())
+}

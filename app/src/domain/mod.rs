@@ -1,0 +1,12 @@
+//! Values that are valid once they exist: parse at the edge, trust afterwards.
+
+pub mod cursor;
+pub mod hex;
+pub mod markup;
+pub mod post_text;
+pub mod random;
+pub mod time;
+
+pub use cursor::Cursor;
+pub use post_text::{PostText, PostTextError};
+pub use time::Stamp;

@@ -1,0 +1,53 @@
+//! Points in time: whole seconds in UTC, and how they are written.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Seconds since 1970 in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stamp(pub i64);
+
+impl Stamp {
+    pub fn now() -> Self {
+        Self(millis() / 1000)
+    }
+
+    /// The current time for the log.
+    pub fn now_with_millis() -> jiff::Timestamp {
+        jiff::Timestamp::from_millisecond(millis()).unwrap_or_default()
+    }
+
+    /// `2026-07-05T14:03:00Z`, for feeds and `<time datetime>`.
+    pub fn rfc3339(self) -> String {
+        jiff::Timestamp::from_second(self.0)
+            .unwrap_or_default()
+            .to_string()
+    }
+
+    /// `2026-07-05 14:03 UTC`, for people. The zone is printed because Tor Browser hides the reader's own.
+    pub fn human(self) -> String {
+        let text = self.rfc3339();
+        let part = |range| text.get(range).unwrap_or_default();
+        let (day, minute) = (part(0..10), part(11..16));
+        format!("{day} {minute} UTC")
+    }
+}
+
+fn millis() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn written_both_ways() {
+        let stamp = Stamp(1_783_260_180);
+        assert_eq!(stamp.rfc3339(), "2026-07-05T14:03:00Z");
+        assert_eq!(stamp.human(), "2026-07-05 14:03 UTC");
+        assert_eq!(Stamp(i64::MAX).rfc3339(), "1970-01-01T00:00:00Z");
+    }
+}

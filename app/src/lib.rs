@@ -1,0 +1,16 @@
+//! A one-person mini blog: plain HTML pages and an Atom feed from one SQLite file.
+//!
+//! `cli` reads the command line, `startup` runs the server and holds the one list of routes,
+//! `routes` answers requests, `domain` holds the values that are valid once they exist,
+//! `db` is the only module that talks to SQLite, `auth` decides who may write.
+
+pub mod auth;
+pub mod cli;
+pub mod db;
+pub mod domain;
+pub mod error;
+pub mod health;
+pub mod routes;
+pub mod settings;
+pub mod startup;
+pub mod telemetry;

@@ -1,0 +1,21 @@
+//! Answers to requests: one verb per file. `startup::routes` lists which address leads where.
+
+pub mod feed;
+pub mod form;
+pub mod health;
+pub mod page;
+pub mod posts;
+pub mod session;
+pub mod style;
+
+pub use form::Form;
+
+use actix_web::HttpResponse;
+
+use crate::error::AppError;
+
+type Answer = Result<HttpResponse, AppError>;
+
+pub async fn not_found() -> Answer {
+    Err(AppError::NotFound)
+}

@@ -1,0 +1,96 @@
+//! What every page shares: the frame around it, its headers, and a post as pages show it.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header;
+use askama::Template;
+
+use super::style;
+use crate::auth::Owner;
+use crate::db::models::Post;
+use crate::domain::markup;
+use crate::error::AppError;
+use crate::startup::AppState;
+
+/// The frame: name of the blog, stylesheet, and what the owner sees more than others.
+#[derive(Debug)]
+pub struct Shell<'a> {
+    pub site: &'a str,
+    pub style: &'static str,
+    /// The token for the owner's forms; `None` for readers.
+    pub csrf: Option<String>,
+}
+
+impl<'a> Shell<'a> {
+    pub fn new(state: &'a AppState, owner: Option<&Owner>) -> Self {
+        Self {
+            site: &state.title,
+            style: style::path(),
+            csrf: owner.map(|owner| owner.0.csrf()),
+        }
+    }
+}
+
+pub fn render<T: Template>(status: StatusCode, template: &T) -> Result<HttpResponse, AppError> {
+    Ok(respond(status, template.render()?))
+}
+
+pub fn respond(status: StatusCode, html: String) -> HttpResponse {
+    HttpResponse::build(status)
+        .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
+        // A page may hold the owner's token: not even the browser keeps it on disk.
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(html)
+}
+
+/// After a form: the browser fetches the page anew, so "reload" sends nothing again.
+pub fn redirect(to: &str) -> HttpResponse {
+    HttpResponse::SeeOther()
+        .insert_header((header::LOCATION, to))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .finish()
+}
+
+/// A post, ready to be put into a template.
+#[derive(Debug)]
+pub struct Entry {
+    pub id: i64,
+    pub uuid: String,
+    pub title: String,
+    /// Safe HTML.
+    pub html: String,
+    pub published: Moment,
+    pub edited: Option<Moment>,
+    pub updated: String,
+}
+
+#[derive(Debug)]
+pub struct Moment {
+    pub machine: String,
+    pub human: String,
+}
+
+impl From<&Post> for Entry {
+    fn from(post: &Post) -> Self {
+        let moment = |stamp: crate::domain::Stamp| Moment {
+            machine: stamp.rfc3339(),
+            human: stamp.human(),
+        };
+        Self {
+            id: post.id,
+            uuid: post.uuid.clone(),
+            title: markup::excerpt(&post.body, 60),
+            html: markup::html(&post.body),
+            published: moment(post.created_at()),
+            edited: post.edited_at().map(moment),
+            updated: post.updated_at().rfc3339(),
+        }
+    }
+}
+
+pub fn set_cookie(response: &mut HttpResponse, cookie: &str) -> Result<(), AppError> {
+    let value = header::HeaderValue::from_str(cookie)
+        .map_err(|error| AppError::Internal(Box::new(error)))?;
+    response.headers_mut().append(header::SET_COOKIE, value);
+    Ok(())
+}

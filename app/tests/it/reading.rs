@@ -1,0 +1,153 @@
+//! What readers see: pages of posts, one post, the stylesheet, errors.
+
+use crate::app::{TestApp, write};
+
+#[test]
+fn an_empty_blog_says_how_to_begin() {
+    let app = TestApp::start_with(&["--title", "My <Blog>"]);
+    let page = app.reader().get("/");
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains("There are no posts yet"));
+    assert!(page.body.contains("href=\"/login\""));
+    assert!(page.body.contains("<html lang=\"en\">"));
+    assert!(page.body.contains("My &#60;Blog&#62;"));
+    assert!(!page.body.contains("<Blog>"));
+    assert_eq!(page.header("set-cookie"), None, "readers get no cookie");
+}
+
+#[test]
+fn pages_go_back_in_time_and_stay_put() {
+    let app = TestApp::start();
+    let mut owner = app.owner();
+    for n in 1..=45 {
+        write(&mut owner, &format!("post number {n}."));
+    }
+    let mut reader = app.reader();
+    let numbers = |body: &str| -> Vec<u32> {
+        body.split("post number ")
+            .skip(1)
+            .map(|part| part.split('.').next().unwrap().parse().unwrap())
+            .collect()
+    };
+    let older = |body: &str| {
+        let (before, _) = body.split_once("\">Older posts").unwrap();
+        before.rsplit_once("href=\"").unwrap().1.to_owned()
+    };
+
+    let first = reader.get("/");
+    assert_eq!(numbers(&first.body), (26..=45).rev().collect::<Vec<_>>());
+    assert!(!first.body.contains("Newest posts"));
+
+    let link = older(&first.body);
+    // A new post and the deletion of the post the link names change nothing behind the link.
+    write(&mut owner, "post number 46.");
+    let gone = reader.get("/posts/26");
+    assert_eq!(gone.status, 200);
+    let csrf = owner.get("/posts/26/delete").field("csrf");
+    owner.post("/posts/26/delete", &[("csrf", &csrf)]);
+    let second = reader.get(&link);
+    assert_eq!(numbers(&second.body), (6..=25).rev().collect::<Vec<_>>());
+    assert!(second.body.contains("Newest posts"));
+
+    let last = reader.get(&older(&second.body));
+    assert_eq!(numbers(&last.body), (1..=5).rev().collect::<Vec<_>>());
+    assert!(!last.body.contains("Older posts"));
+    assert_eq!(reader.get("/?before=nonsense").status, 404);
+    assert!(reader.get("/?before=0-1").body.contains("no older posts"));
+}
+
+#[test]
+fn a_post_has_its_own_page_with_microformats() {
+    let app = TestApp::start();
+    let path = write(
+        &mut app.owner(),
+        "こんにちは 世界\nsecond line\n\nhttps://example.org/?a=1&b=2.",
+    );
+    let page = app.reader().get(&path);
+    assert_eq!(page.status, 200);
+    for part in [
+        "<title>こんにちは 世界 – Blog</title>",
+        "class=\"h-entry\"",
+        "class=\"e-content\"",
+        "class=\"dt-published\" datetime=\"20",
+        "class=\"u-url\" href=\"/posts/1\"",
+        "こんにちは 世界<br>\nsecond line</p>",
+        "<a href=\"https://example.org/?a=1&amp;b=2\" rel=\"nofollow noopener\">",
+    ] {
+        assert!(page.body.contains(part), "{part} is not in {}", page.body);
+    }
+    assert!(!page.body.contains("/edit"), "readers see no owner's links");
+    for path in [
+        "/posts/2",
+        "/posts/01",
+        "/posts/+1",
+        "/posts/x",
+        "/posts/-1",
+        "/posts/99999999999999999999",
+    ] {
+        assert_eq!(app.reader().get(path).status, 404, "{path}");
+    }
+}
+
+#[test]
+fn every_page_is_built_for_everybody() {
+    let app = TestApp::start();
+    let mut owner = app.owner();
+    write(&mut owner, "text");
+    let (mut reader, mut pages) = (app.reader(), Vec::new());
+    for path in ["/", "/posts/1", "/login", "/nothing"] {
+        pages.push(reader.get(path));
+    }
+    for path in [
+        "/",
+        "/posts/1",
+        "/posts/new",
+        "/posts/1/edit",
+        "/posts/1/delete",
+    ] {
+        pages.push(owner.get(path));
+    }
+    for page in pages {
+        let body = page.body;
+        assert!(body.starts_with("<!DOCTYPE html>\n<html lang=\"en\">"));
+        assert_eq!(body.matches("<h1").count(), 1, "{body}");
+        assert_eq!(body.matches("<main id=\"main\">").count(), 1);
+        assert!(body.contains("<a class=\"skip\" href=\"#main\">"));
+        assert!(!body.contains("<script") && !body.contains("style=\""));
+        let inputs = body.matches("<textarea").count() + body.matches("type=\"password\"").count();
+        assert_eq!(body.matches("<label for=").count(), inputs, "{body}");
+        // Nothing on a page is fetched from anywhere else.
+        for part in body
+            .split(" src=\"")
+            .skip(1)
+            .chain(body.split("<link ").skip(1))
+        {
+            assert!(!part.split('>').next().unwrap().contains("//"), "{part}");
+        }
+    }
+}
+
+#[test]
+fn the_stylesheet_may_be_kept_for_ever() {
+    let app = TestApp::start();
+    let mut reader = app.reader();
+    let page = reader.get("/");
+    let path = page
+        .body
+        .split("rel=\"stylesheet\" href=\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
+    let style = reader.get(path);
+    assert_eq!(style.status, 200);
+    assert_eq!(
+        style.header("content-type"),
+        Some("text/css; charset=utf-8")
+    );
+    assert!(style.header("cache-control").unwrap().contains("immutable"));
+    assert!(style.body.contains("prefers-color-scheme: dark"));
+    assert!(!style.body.contains("url(") && !style.body.contains("@import"));
+    assert_eq!(reader.get("/style-0000000000000000.css").status, 404);
+}
