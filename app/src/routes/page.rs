@@ -35,6 +35,23 @@ pub fn render<T: Template>(status: StatusCode, template: &T) -> Result<HttpRespo
     Ok(respond(status, template.render()?))
 }
 
+/// A page readers see. Without the owner's token in it a browser may keep it for "back", which is slow over Tor.
+pub fn render_public<T: Template>(
+    template: &T,
+    owner: Option<&Owner>,
+) -> Result<HttpResponse, AppError> {
+    let mut response = render(StatusCode::OK, template)?;
+    if owner.is_none() {
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CACHE_CONTROL,
+            header::HeaderValue::from_static("no-cache"),
+        );
+        headers.insert(header::VARY, header::HeaderValue::from_static("cookie"));
+    }
+    Ok(response)
+}
+
 pub fn respond(status: StatusCode, html: String) -> HttpResponse {
     HttpResponse::build(status)
         .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))

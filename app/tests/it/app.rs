@@ -89,6 +89,18 @@ impl TestApp {
         self.log.lock().unwrap().clone()
     }
 
+    /// The log, once `text` is in it: lines arrive a moment after the response they tell of.
+    pub fn log_with(&self, text: &str) -> String {
+        for _ in 0..200 {
+            let log = self.log();
+            if log.contains(text) {
+                return log;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(25));
+        }
+        panic!("{text} is not in the log: {}", self.log());
+    }
+
     pub fn reader(&self) -> Browser {
         Browser {
             address: self.address.clone(),

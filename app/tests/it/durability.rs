@@ -102,10 +102,3 @@ fn a_request_under_way_is_finished() {
     let app = app.kill_and_restart();
     assert!(app.reader().get("/posts/1").body.contains("under way"));
 }
-
-#[test]
-fn a_second_terminate_is_harmless() {
-    let mut app = TestApp::start();
-    assert!(app.terminate().success());
-    assert!(app.log().contains("msg=stopped") || app.log().contains("msg=stopping"));
-}

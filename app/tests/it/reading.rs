@@ -128,6 +128,34 @@ fn every_page_is_built_for_everybody() {
 }
 
 #[test]
+fn pages_with_the_owners_token_are_kept_nowhere() {
+    let app = TestApp::start();
+    let mut owner = app.owner();
+    write(&mut owner, "text");
+    for path in ["/", "/posts/1"] {
+        assert_eq!(
+            app.reader().get(path).header("cache-control"),
+            Some("no-cache")
+        );
+        assert_eq!(app.reader().get(path).header("vary"), Some("cookie"));
+    }
+    for path in [
+        "/",
+        "/posts/1",
+        "/posts/new",
+        "/posts/1/edit",
+        "/posts/1/delete",
+        "/nothing",
+    ] {
+        assert_eq!(
+            owner.get(path).header("cache-control"),
+            Some("no-store"),
+            "{path}"
+        );
+    }
+}
+
+#[test]
 fn the_stylesheet_may_be_kept_for_ever() {
     let app = TestApp::start();
     let mut reader = app.reader();

@@ -1,6 +1,5 @@
 //! `GET /`: posts from newest to oldest, a page at a time.
 
-use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, web};
 use askama::Template;
 
@@ -37,13 +36,12 @@ pub async fn list(request: HttpRequest, state: web::Data<AppState>, visitor: Vis
         .await?;
     let more = posts.len() > PER_PAGE;
     posts.truncate(PER_PAGE);
-    page::render(
-        StatusCode::OK,
-        &List {
-            shell: Shell::new(&state, visitor.0.as_ref()),
-            older: posts.last().filter(|_| more).map(|post| post.cursor()),
-            entries: posts.iter().map(Entry::from).collect(),
-            is_first: before.is_none(),
-        },
-    )
+    let owner = visitor.0.as_ref();
+    let page = List {
+        shell: Shell::new(&state, owner),
+        older: posts.last().filter(|_| more).map(|post| post.cursor()),
+        entries: posts.iter().map(Entry::from).collect(),
+        is_first: before.is_none(),
+    };
+    page::render_public(&page, owner)
 }

@@ -1,6 +1,5 @@
 //! `GET /posts/{id}`: one post.
 
-use actix_web::http::StatusCode;
 use actix_web::web;
 use askama::Template;
 
@@ -25,12 +24,10 @@ pub async fn show(state: web::Data<AppState>, id: PostId, visitor: Visitor) -> A
         .read(move |connection| queries::posts::find(connection, id.0))
         .await?;
     let post = post.ok_or(AppError::NotFound)?;
-    let shell = Shell::new(&state, visitor.0.as_ref());
-    page::render(
-        StatusCode::OK,
-        &PostPage {
-            shell,
-            entry: Entry::from(&post),
-        },
-    )
+    let owner = visitor.0.as_ref();
+    let page = PostPage {
+        shell: Shell::new(&state, owner),
+        entry: Entry::from(&post),
+    };
+    page::render_public(&page, owner)
 }
