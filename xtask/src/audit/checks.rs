@@ -10,19 +10,30 @@ use crate::elf::{Elf, Encoding, Kind, Relro, Stack};
 use crate::isa::{self, Isa};
 use crate::target::{FloatAbi, Platform, Target};
 
+/// Where a file comes from, and so who can repair it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Compiled here.
+    Compiled,
+    /// Part of a base image.
+    Base,
+}
+
 /// Collects checks and findings for one file.
 pub(super) struct Checks {
     isa: Isa,
     platform: Platform,
+    origin: Origin,
     checks: Vec<Check>,
     findings: Vec<Finding>,
 }
 
 impl Checks {
-    pub(super) fn new(platform: Platform) -> Self {
+    pub(super) fn new(platform: Platform, origin: Origin) -> Self {
         Checks {
             isa: Isa::of(platform),
             platform,
+            origin,
             checks: Vec::new(),
             findings: Vec::new(),
         }
@@ -93,7 +104,10 @@ impl Checks {
     /// Class, encoding, machine.
     pub(super) fn identity(&mut self, elf: &Elf) {
         let (machine, class) = self.isa.machine();
-        let compiled = "the file was compiled for another machine: compare `--target` with the platform";
+        let compiled = match self.origin {
+            Origin::Compiled => "the file was compiled for another machine: compare `--target` with the platform",
+            Origin::Base => "the base was made for another machine, or holds a file that was",
+        };
         self.check(
             Rule::Class,
             elf.class == class,
@@ -202,18 +216,22 @@ impl Checks {
     fn limits(&mut self, attributes: &Attributes) {
         for limit in self.isa.limits() {
             let verdict = limit.judge(attributes);
-            let (rule, hint) = match limit.tag {
-                tag::CPU_ARCH => (Rule::CpuArch, self.architecture_hint(&verdict.found)),
-                tag::CPU_ARCH_PROFILE => (Rule::CpuProfile, self.architecture_hint(&verdict.found)),
-                tag::THUMB_ISA_USE => (Rule::Thumb, self.compiled_hint("Thumb-2")),
-                tag::FP_ARCH => (Rule::FpArch, self.compiled_hint(&verdict.found)),
-                tag::ADVANCED_SIMD_ARCH => (Rule::Simd, self.compiled_hint("NEON")),
-                tag::WMMX_ARCH => (Rule::Wmmx, self.compiled_hint("wireless MMX")),
-                tag::FP_HP_EXTENSION => (Rule::FpHalf, self.compiled_hint("half-precision floating point")),
-                tag::MPEXTENSION_USE | tag::MPEXTENSION_USE_OLD => (Rule::Mp, self.compiled_hint("PLDW")),
-                tag::DIV_USE => (Rule::Div, self.compiled_hint("SDIV and UDIV")),
-                tag::VIRTUALIZATION_USE => (Rule::Virtualization, self.compiled_hint(&verdict.found)),
-                other => (Rule::Extension, self.compiled_hint(&arm::tag_name(other))),
+            let rule = match limit.tag {
+                tag::CPU_ARCH => Rule::CpuArch,
+                tag::CPU_ARCH_PROFILE => Rule::CpuProfile,
+                tag::THUMB_ISA_USE => Rule::Thumb,
+                tag::FP_ARCH => Rule::FpArch,
+                tag::ADVANCED_SIMD_ARCH => Rule::Simd,
+                tag::WMMX_ARCH => Rule::Wmmx,
+                tag::FP_HP_EXTENSION => Rule::FpHalf,
+                tag::MPEXTENSION_USE | tag::MPEXTENSION_USE_OLD => Rule::Mp,
+                tag::DIV_USE => Rule::Div,
+                tag::VIRTUALIZATION_USE => Rule::Virtualization,
+                _ => Rule::Extension,
+            };
+            let hint = match verdict.found.as_str() {
+                "absent" => "the attributes do not say which architecture the code is for".to_owned(),
+                _ => self.later_chip(),
             };
             // Rules that stand for several tags say which.
             let found = if rule.title() == arm::tag_name(limit.tag) {
@@ -232,37 +250,34 @@ impl Checks {
         }
     }
 
-    fn architecture_hint(&self, found: &str) -> String {
-        if found == "absent" {
-            return "the attributes do not say which architecture the code is for".to_owned();
+    fn later_chip(&self) -> String {
+        let platform = self.platform;
+        match self.origin {
+            Origin::Compiled => format!(
+                "an object in the link was compiled for a later chip than {platform} promises; \
+                 `cargo tree -i cc` names the crates that compile C"
+            ),
+            Origin::Base => format!("the base was made for later chips than {platform} promises: take another one"),
         }
-        self.compiled_hint(found)
-    }
-
-    fn compiled_hint(&self, what: &str) -> String {
-        format!(
-            "an object in the link was compiled for a chip with {what}, which {} does not promise; \
-             `cargo tree -i cc` names the crates that compile C",
-            self.platform
-        )
     }
 
     fn vfp_args(&mut self, elf: &Elf, attributes: &Attributes, float_abi: Option<FloatAbi>) {
         let mut values: Vec<u64> = attributes.numbers(tag::ABI_VFP_ARGS).collect();
         values.sort_unstable();
         values.dedup();
-        let found = if values.is_empty() {
-            "absent (core registers)".to_owned()
-        } else {
-            let words: Vec<String> = values
-                .iter()
-                .map(|value| isa::value_name(tag::ABI_VFP_ARGS, *value))
-                .collect();
-            words.join(", ")
+        let words: Vec<String> = values
+            .iter()
+            .map(|value| isa::value_name(tag::ABI_VFP_ARGS, *value))
+            .collect();
+        let found = match words.is_empty() {
+            true => "absent".to_owned(),
+            false => words.join(", "),
         };
-        // 3 is code that passes no floating-point arguments at all. An absent tag has the value 0.
+        // 3 is code that passes no floating-point arguments at all. Absent means 0 in an object file, but nothing in a linked
+        // one: LLD keeps the attributes of the first object, with glibc that is the assembler's crt1.o. The flag is better
+        // evidence then, because linkers compare the tags of all objects before they set it.
         let all = |wanted: u64| values.iter().all(|value| *value == wanted || *value == 3);
-        let hard = !values.is_empty() && all(1);
+        let hard = all(1) && (!values.is_empty() || elf.has_hard_float_flag());
         let soft = all(0);
         let (passed, expected) = match float_abi {
             Some(FloatAbi::Hard) => (hard, "VFP registers"),

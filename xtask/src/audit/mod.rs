@@ -10,7 +10,7 @@ mod report;
 use sha2::{Digest, Sha256};
 
 use crate::target::{FloatAbi, Platform, Target};
-use checks::Checks;
+use checks::{Checks, Origin};
 
 pub use report::{Check, Depth, Finding, Outcome, Report, Rule};
 
@@ -55,7 +55,7 @@ impl Binary {
 
 /// Audits a program that is to go into an image. The error is the report with all findings.
 pub fn audit(bytes: Vec<u8>, expectation: &Expectation) -> Result<Binary, Box<Report>> {
-    let mut checks = Checks::new(expectation.platform);
+    let mut checks = Checks::new(expectation.platform, Origin::Compiled);
     if let Some(elf) = checks.readable(&bytes) {
         checks.target(expectation.target);
         checks.identity(&elf);
@@ -77,7 +77,7 @@ pub fn audit(bytes: Vec<u8>, expectation: &Expectation) -> Result<Binary, Box<Re
 /// is checked, not how it is linked. `float_abi` is that of the base; with `None` either will do on 32-bit ARM, as long as
 /// flags and attributes agree.
 pub fn inspect(bytes: &[u8], file: &str, platform: Platform, float_abi: Option<FloatAbi>) -> Report {
-    let mut checks = Checks::new(platform);
+    let mut checks = Checks::new(platform, Origin::Base);
     if let Some(elf) = checks.readable(bytes) {
         checks.identity(&elf);
         checks.arm(&elf, float_abi);

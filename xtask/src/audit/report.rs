@@ -235,15 +235,15 @@ impl Report {
             text.push_str(line.trim_end());
             text.push('\n');
         }
-        for finding in &self.findings {
-            text.push_str(&format!(
-                "{}: {}: {}, expected {}\nhint: {}\n",
-                finding.rule,
-                finding.rule.title(),
-                escape(&finding.found),
-                escape(&finding.expected),
-                escape(&finding.hint)
-            ));
+        for (index, finding) in self.findings.iter().enumerate() {
+            let (rule, title) = (finding.rule, finding.rule.title());
+            let (found, expected) = (escape(&finding.found), escape(&finding.expected));
+            text.push_str(&format!("{rule}: {title}: {found}, expected {expected}\n"));
+            // Findings with one cause share its hint.
+            let next = self.findings.get(index + 1);
+            if next.is_none_or(|next| next.hint != finding.hint) {
+                text.push_str(&format!("hint: {}\n", escape(&finding.hint)));
+            }
         }
         let verdict = match self.findings.len() {
             0 => "no findings".to_owned(),
@@ -261,12 +261,17 @@ impl fmt::Display for Report {
     }
 }
 
+/// Control characters, and those that reorder or hide text, in their escaped form.
 fn escape(text: &str) -> String {
-    text.chars()
-        .flat_map(|char| {
-            let escaped = char.is_control().then(|| char.escape_default());
-            let plain = (!char.is_control()).then_some(char);
-            escaped.into_iter().flatten().chain(plain)
-        })
-        .collect()
+    let mut escaped = String::with_capacity(text.len());
+    for char in text.chars() {
+        let hides =
+            matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        if char.is_control() || hides {
+            escaped.extend(char.escape_default());
+        } else {
+            escaped.push(char);
+        }
+    }
+    escaped
 }
