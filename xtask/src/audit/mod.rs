@@ -1,1 +1,101 @@
 //! What the audit checks of an ELF: pure, from bytes and an expectation to a report.
+//!
+//! Fail closed: what cannot be read, is not known or is not said is a finding. All findings are collected, so that one run
+//! shows all there is to repair. A [`Binary`] exists only for bytes without findings.
+
+mod checks;
+mod glibc;
+mod report;
+
+use sha2::{Digest, Sha256};
+
+use crate::target::{FloatAbi, Platform, Target};
+use checks::{Checks, Origin};
+
+pub use report::{Check, Depth, Finding, Outcome, Report, Rule};
+
+/// What a program must be in order to go into an image.
+#[derive(Clone, Debug)]
+pub struct Expectation {
+    /// Name of the file in the report.
+    pub file: String,
+    /// The platform of the image.
+    pub platform: Platform,
+    /// The row of the target that was compiled for.
+    pub target: &'static Target,
+    /// Libraries that the base has: names of `DT_NEEDED`, in which `*` stands for any characters except `/`.
+    pub needed_allowed: Vec<String>,
+    /// Version of the base's glibc: `2.41`, or the version of the package (`2.41-12+deb13u1`). `None` when it has none.
+    pub glibc: Option<String>,
+}
+
+/// A program that passed the audit, with the very bytes that were audited.
+#[derive(Debug)]
+pub struct Binary {
+    bytes: Vec<u8>,
+    report: Report,
+}
+
+impl Binary {
+    /// The audited bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What was checked; without findings.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// `sha256:` and the digest of the bytes in hexadecimal.
+    pub fn digest(&self) -> &str {
+        &self.report.digest
+    }
+}
+
+/// Audits a program that is to go into an image. The error is the report with all findings.
+pub fn audit(bytes: Vec<u8>, expectation: &Expectation) -> Result<Binary, Box<Report>> {
+    let mut checks = Checks::new(expectation.platform, Origin::Compiled);
+    if let Some(elf) = checks.readable(&bytes) {
+        checks.target(expectation.target);
+        checks.identity(&elf);
+        checks.program(&elf);
+        checks.arm(&elf, expectation.target.float_abi);
+        checks.linking(&elf, expectation);
+        checks.hardening(&elf);
+    }
+    let triple = Some(expectation.target.triple.to_owned());
+    let report = conclude(&bytes, &expectation.file, expectation.platform, triple, checks);
+    if report.findings.is_empty() {
+        Ok(Binary { bytes, report })
+    } else {
+        Err(Box::new(report))
+    }
+}
+
+/// Looks at any ELF file of a base image: program, shared library or object file. Only whether the platform can execute it
+/// is checked, not how it is linked. `float_abi` is that of the base; with `None` either will do on 32-bit ARM, as long as
+/// flags and attributes agree.
+pub fn inspect(bytes: &[u8], file: &str, platform: Platform, float_abi: Option<FloatAbi>) -> Report {
+    let mut checks = Checks::new(platform, Origin::Base);
+    if let Some(elf) = checks.readable(bytes) {
+        checks.identity(&elf);
+        checks.arm(&elf, float_abi);
+    }
+    conclude(bytes, file, platform, None, checks)
+}
+
+fn conclude(bytes: &[u8], file: &str, platform: Platform, triple: Option<String>, checks: Checks) -> Report {
+    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let (checks, findings) = checks.finish();
+    Report {
+        file: file.to_owned(),
+        size: bytes.len() as u64,
+        digest: format!("sha256:{hex}"),
+        platform,
+        triple,
+        depth: Depth::Tags,
+        checks,
+        findings,
+    }
+}

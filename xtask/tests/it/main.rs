@@ -1,2 +1,3 @@
 //! The integration tests of xtask: one binary, one file a room.
 #![allow(clippy::unwrap_used)]
+mod audit;
