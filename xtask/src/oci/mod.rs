@@ -1,6 +1,7 @@
 //! OCI image-spec: digests, layers, images, layouts, references, and the final stage of a Dockerfile. Pure: bytes in, bytes out.
 
 pub mod digest;
+pub mod dockerfile;
 pub mod layer;
 
 pub use digest::Digest;

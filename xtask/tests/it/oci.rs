@@ -1,3 +1,4 @@
 //! Layers, Dockerfiles, images and layouts: golden digests, and input that means harm.
 
+mod dockerfile;
 mod layer;
