@@ -1,3 +1,5 @@
 //! The integration tests of xtask: one binary, one file a room.
 #![allow(clippy::unwrap_used)]
 mod audit;
+
+mod oci;
