@@ -365,6 +365,41 @@ fn an_archive_signed_by_somebody_else_is_refused() {
 }
 
 #[test]
+fn a_package_list_swapped_under_debians_own_signature_is_refused() {
+    let Some(mirrors) = available(xtask::base::apt::mirrors(None)) else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    archive(dir.path(), |_| {});
+    let dists = dir.path().join("dists/trixie");
+    let signed = Shell::default()
+        .command("/usr/lib/apt/apt-helper")
+        .args(["-o", "APT::Sandbox::User=", "download-file"])
+        .arg(format!("{}/dists/trixie/InRelease", mirrors.main))
+        .arg(dists.join("InRelease"))
+        .read();
+    if !has_apt() || !require("Debian's archive through apt", signed.is_ok()) {
+        return;
+    }
+    fs::rename(
+        dists.join("main/binary-armel/Packages"),
+        dists.join("main/binary-armel/Packages.xz"),
+    )
+    .unwrap();
+    let cache = tempfile::tempdir().unwrap();
+    let mirror = format!("file://{}", dir.path().display());
+    let mut policy = policy();
+    policy.aliases.clear();
+    let options = Options {
+        mirror: Some(&mirror),
+        ..Options::default()
+    };
+    let error = debian::build(&cx(cache.path(), false), Platform::ArmV6, &policy, options).unwrap_err();
+    assert!(error.to_string().contains(&mirror), "{error}");
+    assert!(!cache.path().join("record").exists(), "nothing of it may be kept");
+}
+
+#[test]
 fn a_package_of_the_hosts_own_archive_is_unpacked_once() {
     let cache = tempfile::tempdir().unwrap();
     let online = cx(cache.path(), false);
