@@ -2,4 +2,6 @@
 #![allow(clippy::unwrap_used)]
 mod audit;
 
+mod base;
 mod oci;
+mod require;
