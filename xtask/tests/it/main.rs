@@ -1,2 +1,4 @@
 //! The integration tests of xtask: one binary, one file a room.
 #![allow(clippy::unwrap_used)]
+
+mod oci;

@@ -1,0 +1,3 @@
+//! Layers, Dockerfiles, images and layouts: golden digests, and input that means harm.
+
+mod layer;
