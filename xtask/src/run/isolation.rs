@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::config::Program;
-use super::qemu::Processor;
+use super::qemu::{Processor, QemuUser};
 use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
 
@@ -55,14 +55,16 @@ pub struct Paths<'a> {
     pub data: &'a Path,
     /// Path of the volume inside the image.
     pub volume: &'a str,
-    /// Where the program truly lies: path below the root, links resolved.
+    /// The program, as an absolute path inside the image.
     pub program: &'a str,
+    /// The same on the host, links resolved.
+    pub host_program: &'a Path,
 }
 
 /// qemu-user's name inside the root directory.
 pub(super) const QEMU_INSIDE: &str = "/.qemu-user";
 
-/// Mount points that `command_line` needs: directories, then the file.
+/// Directories that are mounted upon besides the volume.
 pub(super) const MOUNT_POINTS: [&str; 2] = ["/proc", "/dev"];
 
 /// Runs inside the new namespaces, as their process 1. It stays: a process 1 cannot die of a signal that it sends to
@@ -100,9 +102,8 @@ pub fn choose(cx: &Cx, wanted: Isolation) -> Result<(Confinement, Option<String>
     match namespaces(cx, &setpriv) {
         Ok(namespaces) => Ok((Confinement::Chroot(namespaces), None)),
         Err(error) if wanted == Isolation::Auto => Ok((Confinement::Prefix { setpriv }, Some(error.to_string()))),
-        Err(error) => Err(error.hint(
-            "the kernel or its security module refuses user namespaces; `--isolation prefix` does without them",
-        )),
+        Err(error) => Err(error
+            .hint("the kernel or its security module refuses user namespaces; `--isolation prefix` does without them")),
     }
 }
 
@@ -154,7 +155,12 @@ impl Namespaces {
 /// image's working directory below `rootfs` (prefix).
 ///
 /// Pure: this is what tests and `--dry-run` show.
-pub fn command_line(confinement: &Confinement, processor: &Processor, program: &Program, paths: Paths<'_>) -> Vec<String> {
+pub fn command_line(
+    confinement: &Confinement,
+    processor: &Processor,
+    program: &Program,
+    paths: Paths<'_>,
+) -> Vec<String> {
     let late: Vec<String> = program
         .env
         .iter()
@@ -167,11 +173,10 @@ pub fn command_line(confinement: &Confinement, processor: &Processor, program: &
             words = die_with_parent(setpriv);
             if let Processor::Qemu(qemu) = processor {
                 words.push(word(&qemu.path));
-                words.extend(qemu.cpu.iter().flat_map(|cpu| ["-cpu".to_owned(), (*cpu).to_owned()]));
+                words.extend(qemu_options(qemu, program, late));
                 words.extend(["-L".to_owned(), word(paths.rootfs)]);
-                words.extend(late.into_iter().flat_map(|variable| ["-E".to_owned(), variable]));
             }
-            words.push(word(&paths.rootfs.join(paths.program)));
+            words.push(word(paths.host_program));
         }
         Confinement::Chroot(namespaces) => {
             words = namespaces.enter();
@@ -199,20 +204,40 @@ pub fn command_line(confinement: &Confinement, processor: &Processor, program: &
             words.push("--".to_owned());
             if let Some(qemu) = qemu {
                 words.push(QEMU_INSIDE.to_owned());
-                words.extend(qemu.cpu.iter().flat_map(|cpu| ["-cpu".to_owned(), (*cpu).to_owned()]));
-                words.extend(late.into_iter().flat_map(|variable| ["-E".to_owned(), variable]));
+                words.extend(qemu_options(qemu, program, late));
             }
-            words.push(format!("/{}", paths.program));
+            words.push(paths.program.to_owned());
         }
     }
     words.extend(program.argv.iter().skip(1).cloned());
     words
 }
 
-/// The environment of the command line: the program's, without what would steer the loader of the host's own tools on
-/// the way (those variables are handed over on the command line).
-pub fn environment(program: &Program) -> impl Iterator<Item = &(String, String)> {
-    program.env.iter().filter(|(name, _)| !is_for_the_loader(name))
+fn qemu_options(qemu: &QemuUser, program: &Program, late: Vec<String>) -> Vec<String> {
+    let mut words = Vec::new();
+    if let Some(cpu) = qemu.cpu {
+        words.extend(["-cpu".to_owned(), cpu.to_owned()]);
+    }
+    // argv[0] as the image names it: programs that are several in one look at it.
+    if let Some(name) = program.argv.first() {
+        words.extend(["-0".to_owned(), name.clone()]);
+    }
+    words.extend(late.into_iter().flat_map(|variable| ["-E".to_owned(), variable]));
+    words
+}
+
+/// The environment of the command line: the program's, without what would steer qemu and the loader of the host's own
+/// tools on the way (those variables are handed over on the command line).
+pub fn environment<'p>(
+    confinement: &Confinement,
+    processor: &Processor,
+    program: &'p Program,
+) -> impl Iterator<Item = &'p (String, String)> + use<'p> {
+    let direct = matches!((confinement, processor), (Confinement::Prefix { .. }, Processor::Host));
+    program
+        .env
+        .iter()
+        .filter(move |(name, _)| direct || !is_for_the_loader(name))
 }
 
 fn is_for_the_loader(name: &str) -> bool {

@@ -242,7 +242,9 @@ impl Tree {
         let host = self.path.join(place.path());
         for entry in std::fs::read_dir(&host).context(|| cannot("read", path))? {
             let name = entry?.file_name();
-            let name = name.to_str().context(|| format!("{path} holds a name that is not UTF-8"))?;
+            let name = name
+                .to_str()
+                .context(|| format!("{path} holds a name that is not UTF-8"))?;
             self.remove_at(&place, name)?;
         }
         Ok(())
@@ -282,7 +284,9 @@ fn link_target(at: BorrowedFd<'_>, name: &str) -> Result<Option<String>> {
     match rustix::fs::readlinkat(at, name, Vec::new()) {
         Ok(target) => {
             let target = target.into_string();
-            Ok(Some(target.context(|| format!("{name} links to a name that is not UTF-8"))?))
+            Ok(Some(
+                target.context(|| format!("{name} links to a name that is not UTF-8"))?,
+            ))
         }
         Err(Errno::INVAL) => Ok(None),
         Err(error) => Err(Error::from(error).context(format!("cannot read the link {name}"))),

@@ -8,14 +8,10 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
+use super::ReadLayer;
 use super::tree::{Absent, Tree};
-use super::{Entry, EntryKind};
 use crate::error::{Context, Error, Result};
-
-const WHITEOUT: &str = ".wh.";
-const OPAQUE: &str = ".wh..wh..opq";
-/// Other names that begin so are aufs' own bookkeeping.
-const AUFS: &str = ".wh..wh.";
+use crate::oci::layer::{Entry, EntryKind};
 
 /// An unpacked image; others may use it as well, but nobody removes it as long as this lives.
 #[derive(Debug)]
@@ -30,17 +26,17 @@ pub struct Rootfs {
 /// Unpacks into `parent/rootfs-<12 digits of the manifest's digest>`, or returns the one that is there. Trees of other
 /// digests in `parent` that nobody runs are removed.
 ///
-/// `layers` counts them, `layer` reads one (bottom is 0) and is not called when the tree is there. `directories` are
-/// made when the image lacks them: mount points and the working directory. `fresh` unpacks anew.
+/// `layers`, bottom first, are not read when the tree is there. `directories` and (empty) `files` are made when the image
+/// lacks them: mount points and the working directory. `fresh` unpacks anew.
 ///
 /// # Errors
 /// An entry with an absolute path, with `.` or `..`, below a file, or that links to nothing; what the disk says.
 pub fn unpack(
     parent: &Path,
     manifest: &str,
-    layers: usize,
-    layer: &dyn Fn(usize) -> Result<Vec<Entry>>,
+    layers: &[ReadLayer<'_>],
     directories: &[&str],
+    files: &[&str],
     fresh: bool,
 ) -> Result<Rootfs> {
     fs::create_dir_all(parent).context(|| format!("cannot create {}", parent.display()))?;
@@ -48,7 +44,9 @@ pub fn unpack(
     guard.lock().context(|| format!("cannot lock {}", parent.display()))?;
     let hex = manifest.strip_prefix("sha256:").unwrap_or(manifest);
     let name = format!("rootfs-{}", hex.get(..12).unwrap_or(hex));
-    remove_unused(parent, |found| (found != name || fresh) && found.starts_with("rootfs-") || found.starts_with(".unpack-"))?;
+    remove_unused(parent, |found| {
+        (found != name || fresh) && found.starts_with("rootfs-") || found.starts_with(".unpack-")
+    })?;
     let path = parent.join(&name);
     if path.is_dir() {
         if fresh {
@@ -63,12 +61,19 @@ pub fn unpack(
         .context(|| format!("cannot create a directory in {}", parent.display()))?;
     let tree = Tree::open(work.path())?;
     let mut modes = BTreeMap::new();
-    for index in 0..layers {
-        apply(&tree, &layer(index)?, &mut modes).context(|| format!("layer {} of {layers}", index + 1))?;
+    for (index, read) in layers.iter().enumerate() {
+        read()
+            .and_then(|entries| apply(&tree, &entries, &mut modes))
+            .context(|| format!("layer {} of {}", index + 1, layers.len()))?;
     }
     for directory in directories {
         tree.directory(directory, Absent::Create)
             .context(|| format!("cannot make {directory}, which the image runs with"))?;
+    }
+    for file in files {
+        if tree.resolve(file)?.is_none() {
+            tree.write_file(file, b"", 0o755, 0)?;
+        }
     }
     for (directory, (mode, mtime)) in modes.iter().rev() {
         tree.set_directory(directory, *mode, *mtime)?;
@@ -117,40 +122,33 @@ fn remove_unused(parent: &Path, doomed: impl Fn(&str) -> bool) -> Result<()> {
 /// into them, they must be writable.
 fn apply(tree: &Tree, entries: &[Entry], modes: &mut BTreeMap<String, (u32, u64)>) -> Result<()> {
     for entry in entries {
-        check_path(&entry.path)?;
+        // Only the root itself has no name, and only emptying it makes sense.
+        if !(entry.kind == EntryKind::OpaqueDirectory && entry.path.is_empty()) {
+            check_path(&entry.path)?;
+        }
     }
     // A whiteout hides what is below this layer, never what the layer itself brings, wherever in the tar it stands.
     for entry in entries {
-        let (directory, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
-        if name == OPAQUE {
-            tree.empty(directory)?;
-        } else if let Some(hidden) = name.strip_prefix(WHITEOUT).filter(|_| !name.starts_with(AUFS)) {
-            let path = format!("{directory}/{hidden}");
-            check_path(path.trim_start_matches('/'))?;
-            tree.remove(&path)?;
+        match &entry.kind {
+            EntryKind::Whiteout => tree.remove(&entry.path)?,
+            EntryKind::OpaqueDirectory => tree.empty(&entry.path)?,
+            _ => {}
         }
     }
-    let is_whiteout = |entry: &Entry| {
-        let mut names = entry.path.split('/');
-        names.any(|name| name.starts_with(WHITEOUT))
-    };
-    for entry in entries.iter().filter(|entry| !is_whiteout(entry)) {
+    for entry in entries {
         let mode = entry.mode & 0o1777;
         match &entry.kind {
+            EntryKind::Whiteout | EntryKind::OpaqueDirectory => {}
             EntryKind::Directory => {
                 let path = tree.make_directory(&entry.path)?;
                 modes.insert(path, (mode | 0o700, entry.mtime));
             }
             EntryKind::File(bytes) => tree.write_file(&entry.path, bytes, mode | 0o400, entry.mtime)?,
             EntryKind::Symlink(target) => tree.write_symlink(&entry.path, target, entry.mtime)?,
-            EntryKind::Hardlink(_) => {}
-        }
-    }
-    // Last, so that a sorted layer may name the link before the file.
-    for entry in entries.iter().filter(|entry| !is_whiteout(entry)) {
-        if let EntryKind::Hardlink(target) = &entry.kind {
-            check_path(target)?;
-            tree.write_hard_link(&entry.path, target)?;
+            EntryKind::Hardlink(target) => {
+                check_path(target)?;
+                tree.write_hard_link(&entry.path, target)?;
+            }
         }
     }
     Ok(())
@@ -159,7 +157,10 @@ fn apply(tree: &Tree, entries: &[Entry], modes: &mut BTreeMap<String, (u32, u64)
 fn check_path(path: &str) -> Result<()> {
     let bad = |part: &str| part.is_empty() || part == "." || part == ".." || part.contains('\0');
     if path.split('/').any(bad) {
-        return Err(Error::new(format!("`{}` is not a path inside the image", path.escape_debug())));
+        return Err(Error::new(format!(
+            "`{}` is not a path inside the image",
+            path.escape_debug()
+        )));
     }
     Ok(())
 }
