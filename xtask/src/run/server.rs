@@ -206,7 +206,7 @@ impl Server {
                     Ok(()) | Err(rustix::io::Errno::SRCH) => {}
                     Err(error) => return Err(Error::from(error).context("cannot send the stop signal")),
                 },
-                None => self.running.signal(Signal::KILL)?,
+                None => self.send_kill()?,
             }
         }
         loop {
@@ -215,7 +215,7 @@ impl Server {
                 return Ok(Stopped { ended, after, killed });
             }
             if !killed && (begin.elapsed() > limit || hurry()) {
-                self.running.signal(Signal::KILL)?;
+                self.send_kill()?;
                 killed = true;
             }
             std::thread::sleep(POLL);
@@ -224,18 +224,30 @@ impl Server {
 
     /// SIGKILL: what a power cut leaves of the server's data. Returns when it is gone.
     pub fn kill(&mut self) -> Result<Ended> {
+        let begin = Instant::now();
         if self.try_wait()?.is_none() {
-            // The program first, so that it is gone before anything that waits for it.
-            if let Some(pid) = self.pid().ok().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
-                let _ = rustix::process::kill_process(pid, Signal::KILL);
-            }
-            self.running.signal(Signal::KILL)?;
+            self.send_kill()?;
         }
         loop {
             if let Some(ended) = self.try_wait()? {
                 return Ok(ended);
             }
+            if begin.elapsed() > Duration::from_secs(5) {
+                self.running.signal(Signal::KILL)?;
+            }
             std::thread::sleep(POLL);
+        }
+    }
+
+    /// Kills the program: process 1 of its namespace then ends, the kernel ends the rest of the namespace with it, and
+    /// unshare, which waits for that, reports the signal. Killing unshare would do as well, with nothing to wait for.
+    fn send_kill(&self) -> Result<()> {
+        match self.pid().ok().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
+            Some(pid) => match rustix::process::kill_process(pid, Signal::KILL) {
+                Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+                Err(error) => Err(Error::from(error).context("cannot kill the server")),
+            },
+            None => self.running.signal(Signal::KILL),
         }
     }
 
@@ -254,6 +266,13 @@ impl Server {
             Some(hint) => error.hint(hint),
             None => error,
         }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // `Running` would kill it too, but not wait for what is inside the namespace.
+        let _ = self.kill();
     }
 }
 
