@@ -12,4 +12,5 @@ pub mod publish;
 pub mod run;
 pub mod shell;
 pub mod target;
+pub mod toolchain;
 pub mod ui;

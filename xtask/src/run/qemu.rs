@@ -8,6 +8,7 @@ use object::read::elf::{FileHeader, ProgramHeader};
 use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
 use crate::target::Platform;
+use crate::toolchain::debs;
 
 /// What executes the image's code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,10 +76,20 @@ pub fn find(cx: &Cx, platform: Platform, must_be_static: bool) -> Result<Process
             Some(Ok(qemu)) => return Ok(Processor::Qemu(qemu)),
         }
     }
-    match provision(cx, wanted.program).and_then(|path| probe(cx, platform, &path)) {
-        Ok(qemu) if !must_be_static || qemu.is_static => return Ok(Processor::Qemu(qemu)),
-        Ok(qemu) => tried.push(format!("{}: needs libraries of this machine", qemu.path.display())),
-        Err(error) => tried.push(error.to_string()),
+    // Debian 13 has moved the static programs to `qemu-user` and left links behind: what counts is what starts.
+    let packages = [
+        ("qemu-user-static", format!("usr/bin/{}-static", wanted.program)),
+        ("qemu-user", format!("usr/bin/{}", wanted.program)),
+    ];
+    for (package, path) in packages {
+        let fetched = debs::fetch(cx, package, &[&path]).map(|tree| tree.join(&path));
+        match fetched.and_then(|path| probe(cx, platform, &path)) {
+            Ok(qemu) if must_be_static && !qemu.is_static => {
+                tried.push(format!("{}: needs libraries of this machine", qemu.path.display()));
+            }
+            Ok(qemu) => return Ok(Processor::Qemu(qemu)),
+            Err(error) => tried.push(error.to_string()),
+        }
     }
     Err(Error::new(format!(
         "no qemu-user that runs {platform} code here; tried:\n  {}",
@@ -122,11 +133,6 @@ fn is_static(bytes: &[u8]) -> bool {
         _ => None,
     }
     .unwrap_or(false)
-}
-
-/// Fetches qemu-user without installing it.
-fn provision(_cx: &Cx, program: &str) -> Result<PathBuf> {
-    Err(Error::new(format!("{program}: cannot be fetched yet")))
 }
 
 #[cfg(test)]

@@ -1,0 +1,230 @@
+//! The `debian` base: packages of Debian's archive, unpacked into one layer that depends on nothing else.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use serde::{Deserialize, Serialize};
+
+use super::apt::{self, Request, Resolution};
+use super::deb::Deb;
+use super::exclude::Excludes;
+use super::rootfs::{RULES_VERSION, Rootfs, glibc_version};
+use crate::cache::{key_of, write_atomically};
+use crate::cx::Cx;
+use crate::error::{Context, Error, Result};
+use crate::oci::layer::{Layer, LayerBuilder, Limits};
+use crate::oci::media;
+use crate::target::Platform;
+
+/// `[base.debian]` of xtask.toml.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DebianPolicy {
+    /// Code name of the release.
+    pub suite: String,
+    /// Its other names on a mirror.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// What every image has.
+    pub packages: Vec<String>,
+    /// What stays out although something depends on it.
+    #[serde(default)]
+    pub omit: Vec<String>,
+    /// Glob patterns of paths that stay out.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// Exceptions from `exclude`.
+    #[serde(default)]
+    pub keep: Vec<String>,
+}
+
+/// Flags that concern this base.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options<'a> {
+    /// Packages on top of the policy's (`--with`).
+    pub with: &'a [String],
+    /// `URL[,SECURITY_URL]` instead of the host's mirror (`--debian-mirror`).
+    pub mirror: Option<&'a str>,
+    /// Ask the archive again although the list of packages is known.
+    pub refresh: bool,
+}
+
+/// The base, ready to be built upon.
+#[derive(Clone, Debug)]
+pub struct DebianBase {
+    /// The one layer.
+    pub layer: Layer,
+    /// What it consists of, sorted by name.
+    pub packages: Vec<apt::Deb>,
+    /// glibc's upstream version: `2.41`.
+    pub glibc: String,
+    /// For people: `Debian trixie armel, 9 packages`.
+    pub origin: String,
+    /// The package of each file and link.
+    pub owners: BTreeMap<String, String>,
+}
+
+/// What the cache keeps beside the layer.
+#[derive(Debug, Serialize, Deserialize)]
+struct Sheet {
+    digest: String,
+    diff_id: String,
+    glibc: String,
+    packages: Vec<apt::Deb>,
+    owners: BTreeMap<String, String>,
+}
+
+/// Resolves, fetches and packs the base; with a warm cache it only reads one file.
+pub fn build(cx: &Cx, platform: Platform, policy: &DebianPolicy, options: Options<'_>) -> Result<DebianBase> {
+    let mut packages = policy.packages.clone();
+    for name in options.with {
+        if !is_package_name(name) {
+            return Err(Error::new(format!("--with {name}: not the name of a package"))
+                .hint("Debian's package names are lower-case letters, digits, `+`, `-` and `.`"));
+        }
+        if !packages.contains(name) {
+            packages.push(name.clone());
+        }
+    }
+    let request = Request {
+        suite: &policy.suite,
+        aliases: &policy.aliases,
+        architecture: platform.debian_architecture(),
+        packages: &packages,
+        omit: &policy.omit,
+        mirror: options.mirror,
+    };
+    let resolution = apt::resolve(cx, &request, options.refresh)?;
+    let glibc = glibc_version(
+        resolution
+            .packages
+            .iter()
+            .map(|package| (package.name.as_str(), package.version.as_str())),
+    )?;
+    let mut key: Vec<&str> = vec![RULES_VERSION];
+    key.extend(resolution.packages.iter().map(|package| package.sha256.as_str()));
+    for (mark, patterns) in [("exclude", &policy.exclude), ("keep", &policy.keep)] {
+        key.push(mark);
+        key.extend(patterns.iter().map(String::as_str));
+    }
+    let key = key_of(key);
+    let origin = format!(
+        "Debian {} {}, {} packages",
+        resolution.suite,
+        resolution.architecture,
+        resolution.packages.len()
+    );
+    for _ in 0..2 {
+        let tree = cx.cache.tree("base-debian", &key, |dir| {
+            let paths = apt::fetch(cx, &request, &resolution)?;
+            cx.ui.step("Unpacking", &origin);
+            let (layer, owners) = pack(cx, policy, &resolution, &paths, &origin)?;
+            let sheet = Sheet {
+                digest: layer.digest().to_string(),
+                diff_id: layer.diff_id().to_string(),
+                glibc: glibc.clone(),
+                packages: resolution.packages.clone(),
+                owners,
+            };
+            write_atomically(&dir.join("layer.tar.gz"), layer.blob())?;
+            write_atomically(&dir.join("base.json"), &serde_json::to_vec_pretty(&sheet)?)
+        })?;
+        match open(&tree, &origin) {
+            Ok((layer, sheet)) => {
+                return Ok(DebianBase {
+                    layer,
+                    packages: sheet.packages,
+                    glibc: sheet.glibc,
+                    origin,
+                    owners: sheet.owners,
+                });
+            }
+            Err(error) => {
+                cx.ui.warn(&format!("{error}; making it again"));
+                fs::remove_dir_all(&tree).context(|| format!("cannot remove {}", tree.display()))?;
+            }
+        }
+    }
+    Err(Error::new(format!(
+        "{origin}: what was just written to the cache cannot be read back"
+    ))
+    .hint("is the disk failing? choose another with --cache-dir DIR"))
+}
+
+fn open(tree: &std::path::Path, origin: &str) -> Result<(Layer, Sheet)> {
+    let sheet = fs::read(tree.join("base.json")).context(|| format!("cannot read {}", tree.display()))?;
+    let sheet: Sheet = serde_json::from_slice(&sheet).context(|| format!("damaged: {}", tree.display()))?;
+    let path = tree.join("layer.tar.gz");
+    let blob = fs::read(&path).context(|| format!("cannot read {}", path.display()))?;
+    let digest = crate::oci::Digest::of(&blob).to_string();
+    if digest != sheet.digest {
+        return Err(Error::new(format!("damaged in the cache: {}", path.display())));
+    }
+    let layer = Layer::from_blob(blob, media::LAYER_GZIP, origin, &Limits::default())?;
+    if layer.diff_id().to_string() != sheet.diff_id {
+        return Err(Error::new(format!("damaged in the cache: {}", path.display())));
+    }
+    Ok((layer, sheet))
+}
+
+fn pack(
+    cx: &Cx,
+    policy: &DebianPolicy,
+    resolution: &Resolution,
+    paths: &[std::path::PathBuf],
+    origin: &str,
+) -> Result<(Layer, BTreeMap<String, String>)> {
+    let mut unpacked = Vec::new();
+    for (package, path) in resolution.packages.iter().zip(paths) {
+        let bytes = fs::read(path).context(|| format!("cannot read {}", path.display()))?;
+        let deb = Deb::read(&format!("{} {}", package.name, package.version), &bytes)?;
+        if deb.field("Package").as_ref() != Some(&package.name)
+            || deb.field("Version").as_ref() != Some(&package.version)
+        {
+            return Err(Error::new(format!(
+                "the file of {} {} says that it is {} {}",
+                package.name,
+                package.version,
+                deb.field("Package").unwrap_or_default(),
+                deb.field("Version").unwrap_or_default()
+            )));
+        }
+        for path in deb.setuid() {
+            cx.ui.warn(&format!(
+                "/{path} of {} runs with the rights of its owner",
+                package.name
+            ));
+        }
+        unpacked.push((package.name.clone(), deb));
+    }
+    let tree = Rootfs::assemble(&unpacked, &Excludes::new(&policy.exclude, &policy.keep))?;
+    let mut builder = LayerBuilder::new(tree.latest());
+    for entry in tree.entries().values() {
+        builder.add(entry.clone())?;
+    }
+    Ok((builder.finish(origin)?, tree.owners().clone()))
+}
+
+/// Debian policy 5.6.7: at least two characters, the first a letter or digit.
+fn is_package_name(name: &str) -> bool {
+    name.len() >= 2
+        && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_package_name;
+
+    #[test]
+    fn a_package_name_cannot_be_an_option_or_a_request_to_remove() {
+        assert!(is_package_name("libstdc++6") && is_package_name("0ad"));
+        for bad in [
+            "", "x", "-y", "Busybox", "a b", "x=1", "x/sid", "../x", "x:armhf", "x,y",
+        ] {
+            assert!(!is_package_name(bad), "{bad}");
+        }
+    }
+}

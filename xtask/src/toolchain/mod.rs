@@ -1,0 +1,3 @@
+//! Tools that the pipeline needs and fetches itself.
+
+pub mod debs;
