@@ -36,6 +36,7 @@ use crate::oci::layer::Entry;
 use crate::target::Platform;
 use crate::ui::{Ui, Verbosity};
 use tree::{Absent, Tree};
+use unpack::Lock;
 
 /// Reads one layer when it is needed.
 pub type ReadLayer<'a> = Box<dyn Fn() -> Result<Vec<Entry>> + 'a>;
@@ -328,15 +329,15 @@ fn confine(cx: &Cx, image: &ImageSource<'_>, options: &RunOptions, tree: &Tree) 
 }
 
 /// The directory behind the volume, locked: two servers on one database would be no test of anything.
-fn data_directory(cx: &Cx, home: &Path, options: &RunOptions) -> Result<(PathBuf, File)> {
+fn data_directory(cx: &Cx, home: &Path, options: &RunOptions) -> Result<(PathBuf, Lock)> {
     let data = match &options.data {
         Some(data) => utf8(&std::path::absolute(data)?)?,
         None => home.join("data"),
     };
     fs::create_dir_all(&data).context(|| format!("cannot create the data directory {}", data.display()))?;
-    let lock = File::open(&data).context(|| format!("cannot open the data directory {}", data.display()))?;
+    let lock = Lock(File::open(&data).context(|| format!("cannot open the data directory {}", data.display()))?);
     // A file system without locks does not keep anybody from running.
-    if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+    if let Err(TryLockError::WouldBlock) = lock.0.try_lock() {
         return Err(
             Error::new(format!("another run uses the data directory {}", data.display()))
                 .hint("stop it, or give this one its own with `--data DIR`"),

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-use super::unpack::Rootfs;
+use super::unpack::{Lock, Rootfs};
 use crate::error::{Context, Error, Result};
 use crate::shell::Running;
 use crate::target::Platform;
@@ -112,7 +112,7 @@ pub struct Server {
     pub(super) log: Log,
     pub(super) ended: Option<Ended>,
     pub(super) _rootfs: Rootfs,
-    pub(super) _data: File,
+    pub(super) _data: Lock,
 }
 
 impl Server {

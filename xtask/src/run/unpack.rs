@@ -20,7 +20,18 @@ pub struct Rootfs {
     pub path: PathBuf,
     /// Whether it was there already.
     pub reused: bool,
-    _lock: File,
+    _lock: Lock,
+}
+
+/// A lock on a directory. Given back in so many words: merely closing the file would leave it with any process that
+/// another thread is just about to start.
+#[derive(Debug)]
+pub(super) struct Lock(pub(super) File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
 }
 
 /// Unpacks into `parent/rootfs-<12 digits of the manifest's digest>`, or returns the one that is there. Trees of other
@@ -40,8 +51,8 @@ pub fn unpack(
     fresh: bool,
 ) -> Result<Rootfs> {
     fs::create_dir_all(parent).context(|| format!("cannot create {}", parent.display()))?;
-    let guard = File::create(parent.join("lock")).context(|| format!("cannot write in {}", parent.display()))?;
-    guard.lock().context(|| format!("cannot lock {}", parent.display()))?;
+    let guard = Lock(File::create(parent.join("lock")).context(|| format!("cannot write in {}", parent.display()))?);
+    guard.0.lock().context(|| format!("cannot lock {}", parent.display()))?;
     let hex = manifest.strip_prefix("sha256:").unwrap_or(manifest);
     let name = format!("rootfs-{}", hex.get(..12).unwrap_or(hex));
     remove_unused(parent, |found| {
@@ -95,7 +106,7 @@ fn hold(path: PathBuf, reused: bool) -> Result<Rootfs> {
     Ok(Rootfs {
         path,
         reused,
-        _lock: lock,
+        _lock: Lock(lock),
     })
 }
 
@@ -107,8 +118,8 @@ fn remove_unused(parent: &Path, doomed: impl Fn(&str) -> bool) -> Result<()> {
             continue;
         }
         let path = entry.path();
-        let lock = File::open(&path).context(|| format!("cannot open {}", path.display()))?;
-        match lock.try_lock() {
+        let lock = Lock(File::open(&path).context(|| format!("cannot open {}", path.display()))?);
+        match lock.0.try_lock() {
             Err(TryLockError::WouldBlock) => {}
             Ok(()) | Err(TryLockError::Error(_)) => {
                 fs::remove_dir_all(&path).context(|| format!("cannot remove {}", path.display()))?;

@@ -1,12 +1,14 @@
 //! Running images: what is unpacked stays inside, and a real foreign server starts, serves, stops and dies.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use xtask::cache::Cache;
 use xtask::cx::Cx;
 use xtask::oci::Digest;
@@ -15,7 +17,7 @@ use xtask::run::{
     self, Confinement, Ended, ImageSource, Isolation, Namespaces, Paths, Processor, QemuUser, ReadLayer, RunConfig,
     RunOptions, Service,
 };
-use xtask::shell::Shell;
+use xtask::shell::{Running, Shell};
 use xtask::target::Platform;
 use xtask::ui::{Ui, Verbosity};
 
@@ -566,57 +568,70 @@ fn what_cannot_run_says_why() {
     }
 }
 
-/// The child half of the next test: a run that is killed without a chance to clean up.
+/// Not a test of its own: what the tests below start as a process, to send it signals.
 #[test]
-fn child_of_the_orphan_test() {
-    let Some(dir) = std::env::var_os("XTASK_TEST_ORPHAN") else {
+fn child_that_runs() {
+    let Some(dir) = std::env::var_os("XTASK_TEST_DIR").map(PathBuf::from) else {
         return;
     };
     let isolation = match std::env::var("XTASK_TEST_ISOLATION").as_deref() {
         Ok("chroot") => Isolation::Chroot,
         _ => Isolation::Prefix,
     };
-    let dir = PathBuf::from(dir);
-    let server = run::start(&cx(&dir), &responder(Platform::ArmV6), &options(isolation)).unwrap();
-    fs::write(dir.join("pid.new"), server.pid().unwrap().to_string()).unwrap();
-    fs::rename(dir.join("pid.new"), dir.join("pid")).unwrap();
-    std::thread::sleep(Duration::from_secs(60));
+    run::run(&cx(&dir), &responder(Platform::ArmV6), &options(isolation)).unwrap();
+}
+
+/// Starts the verb as a process and waits for the URL on its stdout; returns it with that stdout and the port.
+fn started(dir: &Path, isolation: Isolation) -> (Running, impl BufRead, u16) {
+    let name = if isolation == Isolation::Chroot {
+        "chroot"
+    } else {
+        "prefix"
+    };
+    let mut child = Shell::default()
+        .command(std::env::current_exe().unwrap())
+        .args(["--exact", "run::child_that_runs", "--nocapture"])
+        .env("XTASK_TEST_DIR", dir)
+        .env("XTASK_TEST_ISOLATION", name)
+        .spawn(Stdio::piped(), Stdio::inherit())
+        .unwrap();
+    let mut stdout = BufReader::new(child.stdout().unwrap());
+    let mut line = String::new();
+    while stdout.read_line(&mut line).unwrap() > 0 {
+        if let Some(rest) = line.trim_end().strip_prefix("http://127.0.0.1:") {
+            return (child, stdout, rest.trim_end_matches('/').parse().unwrap());
+        }
+        line.clear();
+    }
+    panic!("no URL on stdout");
+}
+
+#[test]
+fn ctrl_c_stops_the_server_in_good_order() {
+    for isolation in ways(Platform::ArmV6) {
+        for signal in [Signal::INT, Signal::TERM] {
+            let dir = tempfile::tempdir().unwrap();
+            let (mut child, _stdout, port) = started(dir.path(), isolation);
+            assert_eq!(get(port, "/healthz").unwrap(), "ok");
+            child.signal(signal).unwrap();
+            assert!(child.wait().unwrap().success());
+            assert!(get(port, "/healthz").is_none());
+        }
+    }
 }
 
 #[test]
 fn a_server_does_not_outlive_a_run_that_is_killed() {
     for isolation in ways(Platform::ArmV6) {
         let dir = tempfile::tempdir().unwrap();
-        let name = if isolation == Isolation::Chroot {
-            "chroot"
-        } else {
-            "prefix"
-        };
-        let own = std::env::current_exe().unwrap();
-        let child = Shell::default()
-            .command(own)
-            .args(["--exact", "run::child_of_the_orphan_test", "--nocapture"])
-            .env("XTASK_TEST_ORPHAN", dir.path())
-            .env("XTASK_TEST_ISOLATION", name)
-            .spawn(std::process::Stdio::null(), std::process::Stdio::inherit())
-            .unwrap();
+        let (mut child, _stdout, port) = started(dir.path(), isolation);
+        child.signal(Signal::KILL).unwrap();
+        child.wait().unwrap();
         let begin = Instant::now();
-        let pid = loop {
-            if let Ok(pid) = fs::read_to_string(dir.path().join("pid")) {
-                break pid;
-            }
-            assert!(begin.elapsed() < Duration::from_secs(30), "the run did not start");
-            std::thread::sleep(Duration::from_millis(10));
-        };
-        let program = PathBuf::from(format!("/proc/{pid}/exe"));
-        assert!(program.read_link().is_ok(), "{pid} is not running");
-        // SIGKILL.
-        drop(child);
-        let begin = Instant::now();
-        while program.read_link().is_ok() {
+        while get(port, "/healthz").is_some() {
             assert!(
                 begin.elapsed() < Duration::from_secs(5),
-                "{name}: process {pid} is an orphan"
+                "{isolation:?}: an orphan serves port {port}"
             );
             std::thread::sleep(Duration::from_millis(10));
         }
