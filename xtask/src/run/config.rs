@@ -1,7 +1,10 @@
 //! What an image is to be started with, and how that changes on a host that has no container: the published port and,
 //! without a chroot, the volume's path. Pure: text in, text out.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// The part of an image's `config` that running it needs, in the words of the OCI image specification.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,6 +69,41 @@ pub struct Program {
 }
 
 impl RunConfig {
+    /// Reads the JSON of an image configuration (`application/vnd.oci.image.config.v1+json` or Docker's). What is absent
+    /// or `null` is empty.
+    ///
+    /// # Errors
+    /// Anything that is not JSON of that shape.
+    pub fn from_json(json: &[u8]) -> serde_json::Result<RunConfig> {
+        #[derive(Deserialize)]
+        struct Image {
+            config: Option<Execution>,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Execution {
+            entrypoint: Option<Vec<String>>,
+            cmd: Option<Vec<String>>,
+            env: Option<Vec<String>>,
+            user: Option<String>,
+            working_dir: Option<String>,
+            volumes: Option<BTreeMap<String, IgnoredAny>>,
+            exposed_ports: Option<BTreeMap<String, IgnoredAny>>,
+            stop_signal: Option<String>,
+        }
+        let config = serde_json::from_slice::<Image>(json)?.config.unwrap_or_default();
+        Ok(RunConfig {
+            entrypoint: config.entrypoint.unwrap_or_default(),
+            cmd: config.cmd.unwrap_or_default(),
+            env: config.env.unwrap_or_default(),
+            user: config.user.unwrap_or_default(),
+            working_dir: config.working_dir.unwrap_or_default(),
+            volumes: config.volumes.unwrap_or_default().into_keys().collect(),
+            exposed_ports: config.exposed_ports.unwrap_or_default().into_keys().collect(),
+            stop_signal: config.stop_signal.unwrap_or_default(),
+        })
+    }
+
     /// The program with `args` in the place of `Cmd` (when there are any), `env` added, and the published port put in.
     /// Overrides are taken as they are. `None` when the image names no program.
     pub fn program(
@@ -246,6 +284,25 @@ mod tests {
         let program = config.program(&service, 9000, &text(&["--help"]), &own).unwrap();
         assert_eq!(program.argv, ["/blog", "--help"]);
         assert_eq!(program.variable("LISTEN"), Some("0.0.0.0:8080"));
+    }
+
+    #[test]
+    fn the_configuration_is_read_as_engines_write_it() {
+        let json = br#"{"architecture":"arm","config":{"Env":["A=1"],"Entrypoint":["/blog"],"Cmd":null,"User":"65532:65532",
+            "ExposedPorts":{"8080/tcp":{}},"Volumes":{"/data":{}},"WorkingDir":"/","StopSignal":"SIGINT","Labels":{}}}"#;
+        let wanted = RunConfig {
+            entrypoint: text(&["/blog"]),
+            cmd: Vec::new(),
+            env: text(&["A=1"]),
+            user: "65532:65532".to_owned(),
+            working_dir: "/".to_owned(),
+            volumes: text(&["/data"]),
+            exposed_ports: text(&["8080/tcp"]),
+            stop_signal: "SIGINT".to_owned(),
+        };
+        assert_eq!(RunConfig::from_json(json).unwrap(), wanted);
+        assert_eq!(RunConfig::from_json(br#"{"rootfs":{}}"#).unwrap(), RunConfig::default());
+        assert!(RunConfig::from_json(br#"{"config":{"Env":"A=1"}}"#).is_err());
     }
 
     #[test]

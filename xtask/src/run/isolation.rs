@@ -64,6 +64,9 @@ pub struct Paths<'a> {
 /// qemu-user's name inside the root directory.
 pub(super) const QEMU_INSIDE: &str = "/.qemu-user";
 
+/// Files that every container has: name resolution, as an engine provides it (copies, so that the host's are safe).
+pub(super) const FILES: [&str; 3] = [QEMU_INSIDE, "/etc/hosts", "/etc/resolv.conf"];
+
 /// Directories that are mounted upon besides the volume.
 pub(super) const MOUNT_POINTS: [&str; 2] = ["/proc", "/dev"];
 
@@ -76,12 +79,21 @@ shift 5
 "$mount" --bind "$data" "$root$volume"
 [ -z "$qemu" ] || "$mount" --bind "$qemu" "$root/.qemu-user"
 "$mount" -t proc proc "$root/proc" 2>/dev/null || "$mount" --rbind /proc "$root/proc"
-"$mount" -t tmpfs -o mode=755,size=64k tmpfs "$root/dev"
+"$mount" -t tmpfs -o mode=755,size=1m tmpfs "$root/dev"
 for device in null zero full random urandom; do
   : >"$root/dev/$device"
   "$mount" --bind "/dev/$device" "$root/dev/$device"
 done
 set +e
+for link in fd: stdin:/0 stdout:/1 stderr:/2; do
+  command -p ln -s "/proc/self/fd${link#*:}" "$root/dev/${link%:*}"
+done
+for file in hosts resolv.conf; do
+  [ -L "$root/etc" ] || [ -L "$root/etc/$file" ] || [ ! -f "$root/etc/$file" ] || {
+    command -p cat "/etc/$file" >"$root/dev/.$file" && "$mount" --bind "$root/dev/.$file" "$root/etc/$file"
+    command -p rm "$root/dev/.$file"
+  } 2>/dev/null
+done
 "$@"
 exit $?"#;
 

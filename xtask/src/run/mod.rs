@@ -32,7 +32,7 @@ pub use unpack::{Rootfs, unpack};
 use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
 use crate::oci::Digest;
-use crate::oci::layer::Entry;
+use crate::oci::layer::{Entry, Limits, read_entries};
 use crate::target::Platform;
 use crate::ui::{Ui, Verbosity};
 use tree::{Absent, Tree};
@@ -40,6 +40,9 @@ use unpack::Lock;
 
 /// Reads one layer when it is needed.
 pub type ReadLayer<'a> = Box<dyn Fn() -> Result<Vec<Entry>> + 'a>;
+
+/// Reads the bytes of one blob.
+pub type ReadBlob<'a> = Box<dyn Fn() -> Result<Vec<u8>> + 'a>;
 
 /// An image that can be run.
 pub struct ImageSource<'a> {
@@ -53,6 +56,33 @@ pub struct ImageSource<'a> {
     pub config: RunConfig,
     /// Its layers, bottom first.
     pub layers: Vec<ReadLayer<'a>>,
+}
+
+impl<'a> ImageSource<'a> {
+    /// From the blobs of a layout. `config` is the configuration's JSON; each layer is its media type and a way to read
+    /// its verified bytes, which is not used when the image is unpacked already.
+    ///
+    /// # Errors
+    /// A configuration that is not one.
+    pub fn from_blobs(
+        name: String,
+        platform: Platform,
+        manifest: Digest,
+        config: &[u8],
+        layers: Vec<(String, ReadBlob<'a>)>,
+    ) -> Result<ImageSource<'a>> {
+        let config = RunConfig::from_json(config).context(|| format!("{name}: cannot read the image configuration"))?;
+        let read = |(media_type, blob): (String, ReadBlob<'a>)| -> ReadLayer<'a> {
+            Box::new(move || Ok(read_entries(&blob()?, &media_type, &Limits::default())?))
+        };
+        Ok(ImageSource {
+            name,
+            platform,
+            manifest,
+            config,
+            layers: layers.into_iter().map(read).collect(),
+        })
+    }
 }
 
 impl fmt::Debug for ImageSource<'_> {
@@ -215,7 +245,7 @@ pub fn launch(cx: &Cx, image: &ImageSource<'_>, options: &RunOptions) -> Result<
         &image.manifest.hex(),
         &image.layers,
         &directories,
-        &[isolation::QEMU_INSIDE],
+        &isolation::FILES,
         options.fresh,
     )?;
     let tree = Tree::open(&rootfs.path)?;

@@ -1,5 +1,6 @@
 //! Running images: what is unpacked stays inside, and a real foreign server starts, serves, stops and dies.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -576,13 +577,14 @@ fn child_that_runs() {
     };
     let isolation = match std::env::var("XTASK_TEST_ISOLATION").as_deref() {
         Ok("chroot") => Isolation::Chroot,
-        _ => Isolation::Prefix,
+        Ok("prefix") => Isolation::Prefix,
+        _ => Isolation::Auto,
     };
     run::run(&cx(&dir), &responder(Platform::ArmV6), &options(isolation)).unwrap();
 }
 
 /// Starts the verb as a process and waits for the URL on its stdout; returns it with that stdout and the port.
-fn started(dir: &Path, isolation: Isolation) -> (Running, impl BufRead, u16) {
+fn started(dir: &Path, isolation: Isolation, path: &OsStr) -> (Running, impl BufRead, u16) {
     let name = if isolation == Isolation::Chroot {
         "chroot"
     } else {
@@ -593,6 +595,7 @@ fn started(dir: &Path, isolation: Isolation) -> (Running, impl BufRead, u16) {
         .args(["--exact", "run::child_that_runs", "--nocapture"])
         .env("XTASK_TEST_DIR", dir)
         .env("XTASK_TEST_ISOLATION", name)
+        .env("PATH", path)
         .spawn(Stdio::piped(), Stdio::inherit())
         .unwrap();
     let mut stdout = BufReader::new(child.stdout().unwrap());
@@ -608,10 +611,11 @@ fn started(dir: &Path, isolation: Isolation) -> (Running, impl BufRead, u16) {
 
 #[test]
 fn ctrl_c_stops_the_server_in_good_order() {
+    let path = std::env::var_os("PATH").unwrap();
     for isolation in ways(Platform::ArmV6) {
         for signal in [Signal::INT, Signal::TERM] {
             let dir = tempfile::tempdir().unwrap();
-            let (mut child, _stdout, port) = started(dir.path(), isolation);
+            let (mut child, _stdout, port) = started(dir.path(), isolation, &path);
             assert_eq!(get(port, "/healthz").unwrap(), "ok");
             child.signal(signal).unwrap();
             assert!(child.wait().unwrap().success());
@@ -622,9 +626,10 @@ fn ctrl_c_stops_the_server_in_good_order() {
 
 #[test]
 fn a_server_does_not_outlive_a_run_that_is_killed() {
+    let path = std::env::var_os("PATH").unwrap();
     for isolation in ways(Platform::ArmV6) {
         let dir = tempfile::tempdir().unwrap();
-        let (mut child, _stdout, port) = started(dir.path(), isolation);
+        let (mut child, _stdout, port) = started(dir.path(), isolation, &path);
         child.signal(Signal::KILL).unwrap();
         child.wait().unwrap();
         let begin = Instant::now();
@@ -636,6 +641,25 @@ fn a_server_does_not_outlive_a_run_that_is_killed() {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+#[test]
+fn where_the_kernel_refuses_namespaces_auto_does_without() {
+    if ways(Platform::ArmV6).is_empty() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    // As on Ubuntu 24.04: the namespace is made and the first mount in it is refused.
+    let fake = dir.path().join("unshare");
+    fs::write(&fake, "#!/bin/sh\necho 'mount: permission denied' >&2\nexit 32\n").unwrap();
+    fs::set_permissions(&fake, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut path = dir.path().as_os_str().to_owned();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap());
+    let (mut child, _stdout, port) = started(dir.path(), Isolation::Auto, &path);
+    assert!(get(port, "/env").unwrap().contains("host=visible") || !Path::new("/etc/debian_version").exists());
+    child.signal(Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]
