@@ -5,3 +5,4 @@ mod audit;
 mod base;
 mod oci;
 mod require;
+mod run;
