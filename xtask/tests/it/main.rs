@@ -2,3 +2,5 @@
 #![allow(clippy::unwrap_used)]
 
 mod oci;
+mod publish;
+mod require;
