@@ -1,8 +1,9 @@
 //! The integration tests of xtask: one binary, one file a room.
 #![allow(clippy::unwrap_used)]
-mod audit;
 
+mod audit;
 mod base;
 mod oci;
+mod publish;
 mod require;
 mod run;

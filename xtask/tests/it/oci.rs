@@ -1,5 +1,5 @@
 //! Layers, Dockerfiles, images and layouts: golden digests, and input that means harm.
 
 mod dockerfile;
-mod image;
+pub mod image;
 mod layer;

@@ -7,9 +7,9 @@ use xtask::oci::layer::Limits;
 use xtask::oci::{BaseImage, Entry, EntryKind, Image, ImageIndex, LayerBuilder, Tree, assemble};
 use xtask::target::Platform;
 
-pub(crate) const EPOCH: u64 = 1_700_000_000;
+pub const EPOCH: u64 = 1_700_000_000;
 
-pub(crate) fn files() -> MemoryFiles {
+pub fn files() -> MemoryFiles {
     let file = |text: &str| EntryKind::File(text.as_bytes().to_vec());
     MemoryFiles::default()
         .with(None, "docker/rootfs/etc/passwd", file("root:x:0:0::/:\n"), 0o640)
@@ -17,7 +17,7 @@ pub(crate) fn files() -> MemoryFiles {
         .with(Some("compile"), "out/data", EntryKind::Directory, 0o777)
 }
 
-pub(crate) fn sample(platform: Platform) -> Image {
+pub fn sample(platform: Platform) -> Image {
     let text = include_str!("../../../../docker/Dockerfile");
     let stage = evaluate(text, &BTreeMap::new(), "final").unwrap();
     let labels = BTreeMap::from([("org.opencontainers.image.revision".to_owned(), "abc".to_owned())]);
