@@ -3,6 +3,7 @@
 //! This is how qemu-user, pip's wheel, bubblewrap and Debian's archive keys come to machines that lack them. apt fetches and
 //! verifies, exactly as the host is configured.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -44,59 +45,113 @@ pub fn fetch_first(cx: &Cx, candidates: &[(&str, &str)]) -> Result<PathBuf> {
     })))
 }
 
-/// One package of the host's archive, unpacked; returns the tree. `want_paths` must be in it.
+/// One package of the host's archive, unpacked; returns the tree. With `want_paths`, only those files are unpacked (a package
+/// such as qemu's has dozens of programs of which one is wanted), with what they link to and the licence.
 ///
 /// Without `apt-get`, offline with a cold cache, or when the package lacks a path: an error that says what to install.
 pub fn fetch(cx: &Cx, package: &str, want_paths: &[&str]) -> Result<PathBuf> {
-    let key = key_of(["1", package]);
-    let _lock = cx.cache.lock(&format!("deb-{package}"))?;
-    let known = cx.cache.record::<Fetched>("deb", &key);
-    let fetched = match known {
-        Some(known) if tree_of(cx, package, &known).is_some() || cx.cache.get(&known.sha256)?.is_some() => known,
-        _ => {
-            if cx.offline {
-                return Err(Error::new(format!(
-                    "the package {package} is not in the cache, and this run is offline"
-                ))
-                .hint("run once without --offline"));
-            }
-            let fetched = download(cx, package)?;
-            cx.cache.put_record("deb", &key, &fetched)?;
-            fetched
-        }
+    let wanted: Vec<&str> = want_paths.iter().map(|path| path.trim_start_matches('/')).collect();
+    let name = format!("deb-{package}");
+    let record = key_of(["1", package]);
+    let tree_key = |fetched: &Fetched| {
+        let mut parts = vec![fetched.sha256.as_str()];
+        parts.extend(&wanted);
+        key_of(parts)
     };
-    let tree = match tree_of(cx, package, &fetched) {
-        Some(tree) => tree,
-        None => {
-            let path = cx
-                .cache
-                .get(&fetched.sha256)?
-                .context(|| format!("{package} vanished from the cache"))?;
+    let _lock = cx.cache.lock(&name)?;
+    let known = cx.cache.record::<Fetched>("deb", &record);
+    if let Some(tree) = known
+        .as_ref()
+        .and_then(|known| cx.cache.has_tree(&name, &tree_key(known)))
+    {
+        return Ok(tree);
+    }
+    let stored = match known {
+        Some(known) => cx.cache.get(&known.sha256)?.map(|path| (known, path)),
+        None => None,
+    };
+    let (fetched, deb) = match stored {
+        Some((known, path)) => {
             let bytes = fs::read(&path).context(|| format!("cannot read {}", path.display()))?;
-            let deb = Deb::read(package, &bytes)?;
-            cx.cache.tree(&format!("deb-{package}"), &fetched.sha256[..24], |dir| {
-                unpack(&deb.entries, dir)
-            })?
+            (known, Deb::read(package, &bytes)?)
+        }
+        None if cx.offline => {
+            return Err(Error::new(format!(
+                "the package {package} is not in the cache, and this run is offline"
+            ))
+            .hint("run once without --offline"));
+        }
+        None => {
+            let (fetched, deb) = download(cx, package)?;
+            cx.cache.put_record("deb", &record, &fetched)?;
+            (fetched, deb)
         }
     };
-    for path in want_paths {
-        // Not `exists`: a link may point at another package's file.
-        if tree.join(path.trim_start_matches('/')).symlink_metadata().is_err() {
-            return Err(
-                Error::new(format!("the package {package} {} has no {path}", fetched.version)).hint(format!(
-                    "install a program that provides {path} with your package manager"
-                )),
-            );
+    cx.cache.tree(&name, &tree_key(&fetched), |dir| {
+        unpack(&select(package, deb.entries, &wanted), dir)?;
+        for path in &wanted {
+            // `exists` follows links: one that leads to another package's file is of no use here.
+            if !dir.join(path).exists() {
+                return Err(
+                    Error::new(format!("the package {package} {} has no {path}", fetched.version)).hint(format!(
+                        "install a program that provides {path} with your package manager"
+                    )),
+                );
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The entries at the wanted paths, what they link to, and the package's licence; all when nothing in particular is wanted.
+fn select(package: &str, entries: Vec<Entry>, wanted: &[&str]) -> Vec<Entry> {
+    if wanted.is_empty() {
+        return entries;
+    }
+    let mut paths: BTreeSet<String> = wanted.iter().map(|path| (*path).to_owned()).collect();
+    paths.insert(format!("usr/share/doc/{package}/copyright"));
+    loop {
+        let more: Vec<String> = entries
+            .iter()
+            .filter(|entry| paths.contains(&entry.path))
+            .filter_map(|entry| match &entry.kind {
+                EntryKind::Hardlink(target) => Some(target.clone()),
+                EntryKind::Symlink(target) => Some(beside(&entry.path, target)),
+                _ => None,
+            })
+            .filter(|target| !paths.contains(target))
+            .collect();
+        if more.is_empty() {
+            break;
+        }
+        paths.extend(more);
+    }
+    let mut entries = entries;
+    entries.retain(|entry| paths.contains(&entry.path));
+    entries
+}
+
+/// Where a symbolic link leads: `usr/bin/a` and `../lib/b` give `usr/lib/b`.
+fn beside(link: &str, target: &str) -> String {
+    let mut parts: Vec<&str> = match target.strip_prefix('/') {
+        Some(_) => Vec::new(),
+        None => link.split('/').collect(),
+    };
+    parts.pop();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            name => parts.push(name),
         }
     }
-    Ok(tree)
+    parts.join("/")
 }
 
-fn tree_of(cx: &Cx, package: &str, fetched: &Fetched) -> Option<PathBuf> {
-    cx.cache.has_tree(&format!("deb-{package}"), &fetched.sha256[..24])
-}
-
-fn download(cx: &Cx, package: &str) -> Result<Fetched> {
+/// The newest version that the host's apt can verify.
+fn download(cx: &Cx, package: &str) -> Result<(Fetched, Deb)> {
     let work = cx.cache.temp_dir()?;
     let apt = |options: &[String], verb: &[&str]| {
         cx.shell
@@ -152,10 +207,8 @@ fn download(cx: &Cx, package: &str) -> Result<Fetched> {
     let bytes = fs::read(&file).context(|| format!("cannot read {}", file.display()))?;
     let deb = Deb::read(package, &bytes)?;
     let (sha256, _) = cx.cache.put_file(&file, None)?;
-    Ok(Fetched {
-        sha256,
-        version: deb.field("Version").unwrap_or_default(),
-    })
+    let version = deb.field("Version").unwrap_or_default();
+    Ok((Fetched { sha256, version }, deb))
 }
 
 /// Writes the entries below `dir`, as the current user, without set-ID bits, never through a link.
@@ -194,6 +247,29 @@ fn unpack(entries: &[Entry], dir: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_wanted_is_taken_with_what_it_links_to() {
+        let entries = vec![
+            Entry::file("usr/bin/qemu-x86_64", "x", 0o755),
+            Entry::file("usr/lib/qemu/arm", "x", 0o755),
+            Entry::symlink("usr/bin/qemu-arm", "../lib/qemu/arm"),
+            Entry::symlink("usr/bin/qemu-arm-static", "qemu-arm"),
+            Entry::file("usr/share/doc/qemu/copyright", "x", 0o644),
+        ];
+        let names = |wanted: &[&str]| -> Vec<String> {
+            let found = select("qemu", entries.clone(), wanted);
+            found.into_iter().map(|entry| entry.path).collect()
+        };
+        let expected = [
+            "usr/lib/qemu/arm",
+            "usr/bin/qemu-arm",
+            "usr/bin/qemu-arm-static",
+            "usr/share/doc/qemu/copyright",
+        ];
+        assert_eq!(names(&["usr/bin/qemu-arm-static"]), expected);
+        assert_eq!(names(&[]).len(), 5);
+    }
 
     #[test]
     fn a_tree_is_unpacked_without_set_id_bits_and_never_through_a_link() {

@@ -9,7 +9,7 @@ use xtask::cx::Cx;
 use xtask::error::Error;
 use xtask::oci::layer::{Entry, EntryKind, Limits};
 use xtask::shell::Shell;
-use xtask::target::Platform;
+use xtask::target::{Base, Platform};
 use xtask::toolchain::debs;
 use xtask::ui::{Ui, Verbosity};
 
@@ -154,6 +154,14 @@ fn debian_armel_is_small_complete_reproducible_and_works_offline() {
     let offline = cx(cache.path(), true);
     let again = debian::build(&offline, Platform::ArmV6, &policy, options).unwrap();
     assert_eq!(again.layer.digest(), base.layer.digest());
+    let resolved = xtask::base::resolve(&offline, Base::Debian, Platform::ArmV6, &policy, options).unwrap();
+    assert_eq!(resolved.image.layers[0].digest(), base.layer.digest());
+    assert_eq!(resolved.image.glibc.as_deref(), Some("2.41"));
+    assert!(
+        resolved.image.origin.starts_with("Debian trixie armel, "),
+        "{}",
+        resolved.image.origin
+    );
     fs::remove_dir_all(cache.path().join("tree")).unwrap();
     let again = debian::build(&offline, Platform::ArmV6, &policy, options).unwrap();
     assert_eq!(again.layer.digest(), base.layer.digest());
