@@ -1,10 +1,19 @@
 //! OCI image-spec: digests, layers, images, layouts, references, and the final stage of a Dockerfile. Pure: bytes in, bytes out.
 
 pub mod digest;
+pub mod dockerfile;
+pub mod image;
 pub mod layer;
+pub mod layout;
+pub mod reference;
+pub mod time;
+pub mod tree;
 
 pub use digest::Digest;
+pub use image::{BaseImage, Image, ImageIndex, Package, assemble};
 pub use layer::{Entry, EntryKind, Layer, LayerBuilder};
+pub use reference::{Destination, DigestReference, ImageName};
+pub use tree::Tree;
 
 /// Media types of the OCI image specification, and Docker's equal ones where they are read.
 pub mod media {

@@ -1,1 +1,3 @@
-//! Sinks for images: directory, archive, daemon.
+//! Sinks for images: a directory, an archive, a daemon. What is published is the image's own bytes, never a new encoding.
+
+pub mod layout;

@@ -3,5 +3,6 @@
 
 mod base;
 mod oci;
+mod publish;
 mod require;
 mod run;

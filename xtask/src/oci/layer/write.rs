@@ -10,7 +10,7 @@ use super::{Entry, EntryKind, Layer, LayerError, parents};
 use crate::oci::digest::DigestWriter;
 use crate::oci::media;
 
-/// Measured on a 2 MB ARM program: level 9 takes a third of a second and saves 1 % over level 6 on every pull.
+/// Measured on the blog for ARMv6 (1.68 MB): level 9 takes 0.2 s and saves 2.9 % over level 6 (0.06 s) on every pull.
 const LEVEL: u32 = 9;
 /// Largest uid and gid that ustar's octal fields hold; PAX says the rest.
 const USTAR_ID: u64 = 0o7_777_777;

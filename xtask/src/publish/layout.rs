@@ -1,0 +1,207 @@
+//! OCI image layouts as directories.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::cache::{full_disk, write_atomically};
+use crate::error::{Context, Error, Result};
+use crate::oci::layout::{BlobStore, CONTAINERD_NAME, REF_NAME, index_json, marker};
+use crate::oci::{Digest, DigestReference, Image, ImageIndex, ImageName};
+
+/// Longest `index.json` and `oci-layout` that are read.
+const JSON: u64 = 4 << 20;
+
+/// A layout that exists, for reading.
+#[derive(Clone, Debug)]
+pub struct LayoutDir {
+    dir: PathBuf,
+}
+
+/// Opens a layout.
+pub fn open(dir: &Path) -> Result<LayoutDir> {
+    check_marker(dir)?;
+    Ok(LayoutDir { dir: dir.to_owned() })
+}
+
+impl LayoutDir {
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.dir
+    }
+}
+
+impl BlobStore for LayoutDir {
+    fn origin(&self) -> String {
+        format!("oci:{}", self.dir.display())
+    }
+
+    fn index(&self) -> Result<Vec<u8>, String> {
+        read_at_most(&self.dir.join("index.json"), JSON).map_err(|error| error.to_string())
+    }
+
+    fn blob(&self, digest: &Digest, size: u64) -> Result<Vec<u8>, String> {
+        let path = blob_path(&self.dir, digest);
+        // One byte more than it should have shows that it is too long.
+        read_at_most(&path, size.saturating_add(1)).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => format!("{} does not exist", path.display()),
+            _ => error.to_string(),
+        })
+    }
+}
+
+/// Writes images under their names into a new or existing layout. A name that is there already moves to the new image; all else
+/// in the layout stays. `index.json` is written last, so a reader finds either the old images or all of the new ones.
+pub fn write(dir: &Path, images: &[(&ImageName, &Image)]) -> Result<Vec<DigestReference>> {
+    let mut descriptors = Vec::new();
+    let mut references = Vec::new();
+    let mut writer = Writer::open(dir)?;
+    for (name, image) in images {
+        writer.blobs(image)?;
+        descriptors.push(named(image.descriptor(), name));
+        references.push(reference(name, image.manifest().digest()));
+    }
+    writer.finish(descriptors)?;
+    Ok(references)
+}
+
+/// Writes images of several platforms under one name: the index becomes a blob, and the name points to it.
+pub fn write_index(dir: &Path, name: &ImageName, index: &ImageIndex) -> Result<DigestReference> {
+    let mut writer = Writer::open(dir)?;
+    for image in index.images() {
+        writer.blobs(image)?;
+    }
+    writer.blob(&index.blob().digest(), index.blob().bytes())?;
+    writer.finish(vec![named(index.blob().descriptor(), name)])?;
+    Ok(reference(name, index.blob().digest()))
+}
+
+fn reference(name: &ImageName, digest: Digest) -> DigestReference {
+    DigestReference {
+        name: name.name().to_owned(),
+        digest,
+    }
+}
+
+/// Both names: podman and skopeo read the first, containerd and engines on it the second.
+pub(super) fn named(mut descriptor: Value, name: &ImageName) -> Value {
+    descriptor["annotations"] = json!({REF_NAME: name.tag(), CONTAINERD_NAME: name.canonical()});
+    descriptor
+}
+
+struct Writer {
+    dir: PathBuf,
+    /// Keeps other writers out while it is open.
+    _lock: File,
+}
+
+impl Writer {
+    fn open(dir: &Path) -> Result<Writer> {
+        let shown = dir.display();
+        match fs::metadata(dir) {
+            Ok(data) if !data.is_dir() => {
+                return Err(Error::new(format!("{shown} is a file, not a directory"))
+                    .hint("choose another path, or docker-archive:PATH for a single file"));
+            }
+            Ok(_) if dir.join("oci-layout").exists() => check_marker(dir)?,
+            Ok(_) => {
+                // A killed run leaves at most a temporary file before the marker.
+                for entry in fs::read_dir(dir).context(|| format!("cannot read {shown}"))? {
+                    let name = entry.context(|| format!("cannot read {shown}"))?.file_name();
+                    if !name.to_string_lossy().starts_with(".tmp") {
+                        return Err(Error::new(format!("{shown} exists and is not an OCI image layout"))
+                            .hint("choose a new or empty directory; nothing in it was changed"));
+                    }
+                }
+                write_atomically(&dir.join("oci-layout"), &marker())?;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                fs::create_dir_all(dir).map_err(|error| full_disk(error, dir))?;
+                write_atomically(&dir.join("oci-layout"), &marker())?;
+            }
+            Err(error) => return Err(Error::from(error).context(format!("cannot look at {shown}"))),
+        }
+        let blobs = dir.join("blobs").join("sha256");
+        fs::create_dir_all(&blobs).map_err(|error| full_disk(error, &blobs))?;
+        let marker = dir.join("oci-layout");
+        let lock = File::open(&marker).context(|| format!("cannot open {}", marker.display()))?;
+        lock.lock().context(|| format!("cannot lock {}", marker.display()))?;
+        Ok(Writer {
+            dir: dir.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    fn blobs(&mut self, image: &Image) -> Result<()> {
+        image.blobs().try_for_each(|(digest, bytes)| self.blob(&digest, bytes))
+    }
+
+    /// A blob that is there and whole is kept: it may be shared by hard links or with other tools.
+    fn blob(&mut self, digest: &Digest, bytes: &[u8]) -> Result<()> {
+        let path = blob_path(&self.dir, digest);
+        let same = fs::metadata(&path).is_ok_and(|data| data.len() == bytes.len() as u64)
+            && fs::read(&path).is_ok_and(|found| found == bytes);
+        if same {
+            return Ok(());
+        }
+        write_atomically(&path, bytes)
+    }
+
+    fn finish(self, descriptors: Vec<Value>) -> Result<()> {
+        let path = self.dir.join("index.json");
+        let mut manifests = match read_at_most(&path, JSON) {
+            Ok(bytes) => existing(&bytes).map_err(|reason| {
+                Error::new(format!("{} is malformed: {reason}", path.display()))
+                    .hint("choose a new directory; nothing in this one was changed but blobs added")
+            })?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(Error::from(error).context(format!("cannot read {}", path.display()))),
+        };
+        let name = |descriptor: &Value| descriptor["annotations"][REF_NAME].as_str().map(str::to_owned);
+        for descriptor in descriptors {
+            manifests.retain(|old| name(old) != name(&descriptor));
+            manifests.push(descriptor);
+        }
+        // The order of publishing must not show.
+        manifests.sort_by_cached_key(|descriptor| (name(descriptor), descriptor["digest"].to_string()));
+        write_atomically(&path, &index_json(manifests))
+    }
+}
+
+fn existing(bytes: &[u8]) -> Result<Vec<Value>, String> {
+    let mut index: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    match index.get_mut("manifests").map(Value::take) {
+        Some(Value::Array(manifests)) => Ok(manifests),
+        _ => Err("it has no list of manifests".to_owned()),
+    }
+}
+
+fn check_marker(dir: &Path) -> Result<()> {
+    let path = dir.join("oci-layout");
+    let none = || {
+        Error::new(format!("{} is not an OCI image layout", dir.display()))
+            .hint("a layout has the files oci-layout and index.json; `cargo xtask image` makes one")
+    };
+    let bytes = read_at_most(&path, JSON).map_err(|_| none())?;
+    let value: Value = serde_json::from_slice(&bytes).map_err(|_| none())?;
+    match value.get("imageLayoutVersion").and_then(Value::as_str) {
+        Some(version) if version.starts_with("1.") => Ok(()),
+        Some(version) => Err(Error::new(format!(
+            "{}: image layout version {version} is not 1.x",
+            path.display()
+        ))),
+        None => Err(none()),
+    }
+}
+
+fn blob_path(dir: &Path, digest: &Digest) -> PathBuf {
+    dir.join("blobs").join("sha256").join(digest.hex())
+}
+
+fn read_at_most(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
