@@ -411,9 +411,12 @@ fn serves(platform: Platform) {
                 "host=hidden",
                 "urandom=there",
                 "proc=there",
+                "stdout=there",
             ] {
                 assert!(line(wanted), "{wanted}: {seen}");
             }
+            let hosts = Path::new("/etc/hosts").metadata().is_ok_and(|data| data.len() > 0);
+            assert_eq!(line("hosts=there"), hosts, "{seen}");
         } else {
             assert!(seen.contains(&format!("STATE={}", dir.path().display())), "{seen}");
             assert!(
