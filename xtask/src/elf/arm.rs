@@ -4,7 +4,7 @@
 //! Attributes say what the producer was *permitted* to use. In a linked file they say what the linker kept: LLD keeps the
 //! attributes of the first object it meets, GNU ld merges. So they can condemn a binary, but never acquit it alone.
 
-use object::endian::Endianness;
+use super::Encoding;
 
 /// Why build attributes could not be read. Offsets are in bytes from the start of the section.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -235,7 +235,7 @@ pub struct Attributes {
 
 impl Attributes {
     /// Reads the content of a section of type `SHT_ARM_ATTRIBUTES`.
-    pub fn parse(section: &[u8], endian: Endianness) -> Result<Self, AttributesError> {
+    pub fn parse(section: &[u8], encoding: Encoding) -> Result<Self, AttributesError> {
         if section.len() > MAX_SIZE {
             return Err(AttributesError::TooLong { size: section.len() });
         }
@@ -247,7 +247,7 @@ impl Attributes {
         let mut reader = Reader {
             data: section,
             at: 1,
-            endian,
+            encoding,
         };
         while !reader.is_empty() {
             let mut subsection = reader.enclosed("subsection", 0)?;
@@ -318,7 +318,7 @@ impl Group {
 struct Reader<'a> {
     data: &'a [u8],
     at: usize,
-    endian: Endianness,
+    encoding: Encoding,
 }
 
 impl<'a> Reader<'a> {
@@ -340,9 +340,9 @@ impl<'a> Reader<'a> {
         let offset = self.at;
         let cut = AttributesError::Cut { offset, what };
         let field = self.data[offset..].first_chunk::<4>().ok_or(cut.clone())?;
-        let length = match self.endian {
-            Endianness::Little => u32::from_le_bytes(*field),
-            Endianness::Big => u32::from_be_bytes(*field),
+        let length = match self.encoding {
+            Encoding::Little => u32::from_le_bytes(*field),
+            Encoding::Big => u32::from_be_bytes(*field),
         };
         let header = before + field.len();
         let content = usize::try_from(length)
@@ -356,7 +356,7 @@ impl<'a> Reader<'a> {
         Ok(Reader {
             data,
             at: start,
-            endian: self.endian,
+            encoding: self.encoding,
         })
     }
 

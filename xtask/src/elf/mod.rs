@@ -225,10 +225,7 @@ fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Elf, ElfErr
     let both = elf::PF_W | elf::PF_X;
     Ok(Elf {
         class: if header.is_type_64() { 64 } else { 32 },
-        encoding: match endian {
-            Endianness::Little => Encoding::Little,
-            Endianness::Big => Encoding::Big,
-        },
+        encoding: encoding(endian),
         os_abi: header.e_ident().os_abi.0,
         kind: match header.e_type(endian) {
             elf::ET_REL => Kind::Relocatable,
@@ -266,6 +263,13 @@ fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Elf, ElfErr
             _ => None,
         },
     })
+}
+
+fn encoding(endian: Endianness) -> Encoding {
+    match endian {
+        Endianness::Little => Encoding::Little,
+        Endianness::Big => Encoding::Big,
+    }
 }
 
 /// The one segment of a type that may stand only once: loaders differ in which of two they believe.
@@ -360,5 +364,5 @@ fn attributes<S: SectionHeader<Endian = Endianness>>(
     let data = section
         .data(endian, bytes)
         .map_err(|_| ElfError::invalid(".ARM.attributes", "lies outside of the file"))?;
-    Ok(Some(arm::Attributes::parse(data, endian)?))
+    Ok(Some(arm::Attributes::parse(data, encoding(endian))?))
 }

@@ -325,7 +325,10 @@ fn each_fault_gives_its_own_rule() {
         ("arm.attributes", |elf| elf.attributes = Some(vec![b'A'])),
         ("elf.readable", |elf| elf.attributes = Some(Vec::new())),
         ("elf.readable", |elf| elf.attributes = Some(vec![b'B'])),
-        ("elf.readable", |elf| elf.interpreters = 2),
+        ("elf.readable", |elf| {
+            elf.interpreter = Some("/lib/ld-linux.so.3".into());
+            elf.interpreters = 2;
+        }),
         ("link.interpreter", |elf| {
             elf.interpreter = Some("/lib/ld-musl-armhf.so.1".into())
         }),

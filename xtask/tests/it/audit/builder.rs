@@ -9,6 +9,7 @@ pub struct Builder {
     pub kind: u16,
     pub flags: u32,
     pub interpreter: Option<String>,
+    /// How many `PT_INTERP` segments name it.
     pub interpreters: usize,
     pub needed: Vec<String>,
     /// Further dynamic entries whose value is a string.
@@ -163,13 +164,8 @@ impl Builder {
             }
         }
         let has_dynamic = self.dynamic.is_some() || !entries.is_empty() || !needs.is_empty();
-        let interpreters = self.interpreter.iter().cycle().take(match self.interpreter {
-            Some(_) => self.interpreters,
-            None => 0,
-        });
-        let twice = usize::from(self.interpreter.is_none() && self.interpreters > 1) * 2;
-        let count =
-            1 + interpreters.clone().count() + twice + usize::from(has_dynamic) + usize::from(self.stack.is_some());
+        let interpreters: Vec<&String> = self.interpreter.iter().cycle().take(self.interpreters).collect();
+        let count = 1 + interpreters.len() + usize::from(has_dynamic) + usize::from(self.stack.is_some());
         let mut body: Vec<u8> = Vec::new();
         let start = header_size + segment_size * count as u64;
         let mut put = |bytes: &[u8]| {
@@ -182,9 +178,6 @@ impl Builder {
         for path in interpreters {
             let bytes = [path.as_bytes(), &[0]].concat();
             segments.push(self.segment(3, 4, put(&bytes), bytes.len() as u64));
-        }
-        for _ in 0..twice {
-            segments.push(self.segment(3, 4, put(b"/ld\0"), 4));
         }
         if has_dynamic {
             let table = put(&strings);
@@ -278,7 +271,7 @@ impl Tags {
         self.current.push(value as u8);
     }
 
-    /// A number. A second value of the same tag replaces the first one if it was set by `v6`.
+    /// A number. A tag that stands already gets a second value: both count.
     pub fn number(mut self, tag: u64, value: u64) -> Self {
         self.uleb(tag);
         self.uleb(value);

@@ -2,10 +2,9 @@
 
 use super::builder::{Builder, Tags};
 use super::{HARD, MUSL, expectation, fixture};
-use object::endian::Endianness;
 use xtask::audit::{audit, inspect};
 use xtask::elf::arm::{Attributes, AttributesError, MAX_SIZE};
-use xtask::elf::{Elf, MAX_ENTRIES};
+use xtask::elf::{Elf, Encoding, MAX_ENTRIES};
 use xtask::target::Platform;
 
 /// xorshift64: the same mutations on every machine.
@@ -90,7 +89,7 @@ fn flipped_attributes_are_read_or_refused() {
         let at = random.below(bytes.len());
         bytes[at] = random.next() as u8;
         bytes.truncate(1 + random.below(bytes.len()));
-        let _ = Attributes::parse(&bytes, Endianness::Little);
+        let _ = Attributes::parse(&bytes, Encoding::Little);
     }
 }
 
@@ -231,7 +230,7 @@ fn more_names_than_any_linker_writes_are_refused() {
 
 #[test]
 fn faults_of_the_attributes_are_named_with_their_offset() {
-    let parse = |bytes: &[u8]| Attributes::parse(bytes, Endianness::Little).unwrap_err();
+    let parse = |bytes: &[u8]| Attributes::parse(bytes, Encoding::Little).unwrap_err();
     assert_eq!(parse(b""), AttributesError::Version { found: 0 });
     assert_eq!(
         parse(&vec![b'A'; MAX_SIZE + 1]),
@@ -289,7 +288,7 @@ fn faults_of_the_attributes_are_named_with_their_offset() {
     ] {
         assert_eq!(parse(bytes).to_string(), message);
     }
-    let foreign = Attributes::parse(b"A\x09\0\0\0gnu\0\xff", Endianness::Little).unwrap();
+    let foreign = Attributes::parse(b"A\x09\0\0\0gnu\0\xff", Encoding::Little).unwrap();
     assert_eq!(
         (foreign.vendors.as_slice(), foreign.groups.len()),
         (&["gnu".to_owned()][..], 0)
@@ -299,8 +298,8 @@ fn faults_of_the_attributes_are_named_with_their_offset() {
 #[test]
 fn big_endian_attributes_are_read_as_such() {
     let section = Tags::v6().section_in(u32::to_be_bytes);
-    assert!(Attributes::parse(&section, Endianness::Big).is_ok());
-    assert!(Attributes::parse(&section, Endianness::Little).is_err());
+    assert!(Attributes::parse(&section, Encoding::Big).is_ok());
+    assert!(Attributes::parse(&section, Encoding::Little).is_err());
     let mut elf = Builder::v6();
     elf.big = true;
     elf.attributes = Some(section);
