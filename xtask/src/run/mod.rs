@@ -31,21 +31,19 @@ pub use unpack::{Rootfs, unpack};
 
 use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
-use crate::oci::Digest;
-use crate::oci::layer::{Entry, Limits, read_entries};
-use crate::target::Platform;
+use crate::oci::layer::{Entry, Layer, Limits};
+use crate::oci::layout::load_image;
+use crate::oci::{Digest, Image};
+use crate::target::{Base, Platform};
 use crate::ui::{Ui, Verbosity};
 use tree::{Absent, Tree};
 use unpack::Lock;
 
 /// Reads one layer when it is needed.
-pub type ReadLayer<'a> = Box<dyn Fn() -> Result<Vec<Entry>> + 'a>;
-
-/// Reads the bytes of one blob.
-pub type ReadBlob<'a> = Box<dyn Fn() -> Result<Vec<u8>> + 'a>;
+pub type ReadLayer = Box<dyn Fn() -> Result<Vec<Entry>>>;
 
 /// An image that can be run.
-pub struct ImageSource<'a> {
+pub struct ImageSource {
     /// `<base>-<platform slug>`: names the directory below target/run.
     pub name: String,
     /// Its platform.
@@ -55,37 +53,44 @@ pub struct ImageSource<'a> {
     /// Its configuration.
     pub config: RunConfig,
     /// Its layers, bottom first.
-    pub layers: Vec<ReadLayer<'a>>,
+    pub layers: Vec<ReadLayer>,
 }
 
-impl<'a> ImageSource<'a> {
-    /// From the blobs of a layout. `config` is the configuration's JSON; each layer is its media type and a way to read
-    /// its verified bytes, which is not used when the image is unpacked already.
+impl ImageSource {
+    /// An image in memory. Its layers are taken apart only when it is not unpacked yet.
     ///
     /// # Errors
-    /// A configuration that is not one.
-    pub fn from_blobs(
-        name: String,
-        platform: Platform,
-        manifest: Digest,
-        config: &[u8],
-        layers: Vec<(String, ReadBlob<'a>)>,
-    ) -> Result<ImageSource<'a>> {
-        let config = RunConfig::from_json(config).context(|| format!("{name}: cannot read the image configuration"))?;
-        let read = |(media_type, blob): (String, ReadBlob<'a>)| -> ReadLayer<'a> {
-            Box::new(move || Ok(read_entries(&blob()?, &media_type, &Limits::default())?))
+    /// A configuration that an engine could not run either.
+    pub fn from_image(name: String, image: &Image) -> Result<ImageSource> {
+        let config = image.config();
+        let config = RunConfig::from_json(config.bytes())
+            .context(|| format!("{name}: cannot read the configuration {}", config.digest()))?;
+        let read = |layer: &Layer| -> ReadLayer {
+            let layer = layer.clone();
+            Box::new(move || Ok(layer.entries(&Limits::default())?))
         };
         Ok(ImageSource {
             name,
-            platform,
-            manifest,
+            platform: image.platform(),
+            manifest: image.manifest().digest(),
             config,
-            layers: layers.into_iter().map(read).collect(),
+            layers: image.layers().iter().map(read).collect(),
         })
+    }
+
+    /// The image for a base and platform in an OCI image layout; `reference` (a tag or a whole name) is needed when the
+    /// layout has several for the platform.
+    ///
+    /// # Errors
+    /// No such layout or image, several images, a damaged blob.
+    pub fn from_layout(dir: &Path, reference: Option<&str>, base: Base, platform: Platform) -> Result<ImageSource> {
+        let store = crate::publish::layout::open(dir)?;
+        let image = load_image(&store, reference, platform, &Limits::default())?;
+        ImageSource::from_image(format!("{base}-{}", platform.slug()), &image)
     }
 }
 
-impl fmt::Debug for ImageSource<'_> {
+impl fmt::Debug for ImageSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ImageSource")
             .field("name", &self.name)
@@ -143,7 +148,7 @@ impl Default for RunOptions {
 /// # Errors
 /// Everything that [`launch`] says; a server that ends (with the end of its log and the likely reason) or does not
 /// answer in time.
-pub fn start(cx: &Cx, image: &ImageSource<'_>, options: &RunOptions) -> Result<Server> {
+pub fn start(cx: &Cx, image: &ImageSource, options: &RunOptions) -> Result<Server> {
     let mut server = launch(cx, image, options)?;
     match server.wait_ready(options.wait, &mut || false)? {
         Readiness::Ready => Ok(server),
@@ -154,7 +159,7 @@ pub fn start(cx: &Cx, image: &ImageSource<'_>, options: &RunOptions) -> Result<S
 
 /// The verb: starts the server, prints its URL when it answers, and waits for Ctrl-C, SIGTERM or its end.
 /// A second Ctrl-C kills it at once.
-pub fn run(cx: &Cx, image: &ImageSource<'_>, options: &RunOptions) -> Result<()> {
+pub fn run(cx: &Cx, image: &ImageSource, options: &RunOptions) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context(|| "cannot listen for signals")?;
     let mut interrupted = move || signals.pending().next().is_some();
     let mut server = launch(cx, image, options)?;
@@ -215,7 +220,7 @@ fn no_answer(server: &Server, options: &RunOptions) -> Error {
 /// # Errors
 /// A port or data directory that is taken, an image without a program, a missing qemu-user, a kernel that refuses
 /// (with `--isolation chroot`), what the disk says.
-pub fn launch(cx: &Cx, image: &ImageSource<'_>, options: &RunOptions) -> Result<Server> {
+pub fn launch(cx: &Cx, image: &ImageSource, options: &RunOptions) -> Result<Server> {
     let volume = options.service.volume.as_str();
     if !volume.starts_with('/') || volume.trim_matches('/').is_empty() {
         return Err(Error::new(format!(
@@ -330,7 +335,7 @@ pub fn launch(cx: &Cx, image: &ImageSource<'_>, options: &RunOptions) -> Result<
 }
 
 /// Decides between chroot and prefix and finds the qemu-user that suits. `auto` never fails for want of a chroot.
-fn confine(cx: &Cx, image: &ImageSource<'_>, options: &RunOptions, tree: &Tree) -> Result<(Confinement, Processor)> {
+fn confine(cx: &Cx, image: &ImageSource, options: &RunOptions, tree: &Tree) -> Result<(Confinement, Processor)> {
     let volume = options.service.volume.as_str();
     let (confinement, mut refused) = choose(cx, options.isolation)?;
     if let Confinement::Chroot(_) = confinement {
@@ -350,6 +355,7 @@ fn confine(cx: &Cx, image: &ImageSource<'_>, options: &RunOptions, tree: &Tree) 
         }
     }
     if let Some(reason) = refused {
+        let reason = reason.replace("\n  ", " ");
         cx.ui.note(&format!(
             "running without a chroot, among the files of this machine: {reason}"
         ));

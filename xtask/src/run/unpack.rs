@@ -45,7 +45,7 @@ impl Drop for Lock {
 pub fn unpack(
     parent: &Path,
     manifest: &str,
-    layers: &[ReadLayer<'_>],
+    layers: &[ReadLayer],
     directories: &[&str],
     files: &[&str],
     fresh: bool,

@@ -1,5 +1,6 @@
 //! Running images: what is unpacked stays inside, and a real foreign server starts, serves, stops and dies.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,14 +13,16 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use xtask::cache::Cache;
 use xtask::cx::Cx;
-use xtask::oci::Digest;
+use xtask::oci::dockerfile::evaluate;
+use xtask::oci::image::MemoryFiles;
 use xtask::oci::layer::{Entry, EntryKind};
+use xtask::oci::{BaseImage, Digest, ImageName, assemble};
 use xtask::run::{
     self, Confinement, Ended, ImageSource, Isolation, Namespaces, Paths, Processor, QemuUser, ReadLayer, RunConfig,
     RunOptions, Service,
 };
 use xtask::shell::{Running, Shell};
-use xtask::target::Platform;
+use xtask::target::{Base, Platform};
 use xtask::ui::{Ui, Verbosity};
 
 use crate::require::require;
@@ -34,8 +37,8 @@ fn cx(root: &Path) -> Cx {
     }
 }
 
-fn layers(layers: Vec<Vec<Entry>>) -> Vec<ReadLayer<'static>> {
-    let read = |entries: Vec<Entry>| -> ReadLayer<'static> { Box::new(move || Ok(entries.clone())) };
+fn layers(layers: Vec<Vec<Entry>>) -> Vec<ReadLayer> {
+    let read = |entries: Vec<Entry>| -> ReadLayer { Box::new(move || Ok(entries.clone())) };
     layers.into_iter().map(read).collect()
 }
 
@@ -190,7 +193,7 @@ fn the_same_digest_is_unpacked_once_and_others_go_unless_they_run() {
     let first = image("1");
     assert!(!first.reused && first.path.join("data").is_dir() && first.path.join(".mark").is_file());
     assert!(first.path.ends_with(format!("rootfs-{}", "1".repeat(12))));
-    let again: ReadLayer<'_> = Box::new(|| panic!("read although it is unpacked"));
+    let again: ReadLayer = Box::new(|| panic!("read although it is unpacked"));
     assert!(
         run::unpack(dir.path(), &"1".repeat(64), &[again], &[], &[], false)
             .unwrap()
@@ -305,12 +308,15 @@ fn an_armv6_image_runs_on_the_cpu_of_the_zero_and_on_no_other() {
     insta::assert_snapshot!(words.join(" "), @"/usr/bin/setpriv --pdeathsig KILL /ws/target/run/scratch-armv6/rootfs-1/usr/local/bin/blog serve");
 }
 
+fn fixture(platform: Platform) -> Vec<u8> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/responder");
+    fs::read(dir.join(format!("responder-{}", platform.slug()))).unwrap()
+}
+
 /// The responder of tests/fixtures as an image: see its source for what it answers.
-fn responder(platform: Platform) -> ImageSource<'static> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/responder");
-    let bytes = fs::read(file.join(format!("responder-{}", platform.slug()))).unwrap();
+fn responder(platform: Platform) -> ImageSource {
     let content = vec![
-        Entry::file("usr/local/bin/responder", bytes, 0o755),
+        Entry::file("usr/local/bin/responder", fixture(platform), 0o755),
         Entry::symlink("bin", "usr/local/bin"),
         Entry::directory("srv", 0o755),
     ];
@@ -474,6 +480,37 @@ fn serves(platform: Platform) {
 }
 
 #[test]
+fn an_image_of_a_layout_runs_as_its_dockerfile_says() {
+    for isolation in ways(Platform::ArmV6) {
+        let dir = tempfile::tempdir().unwrap();
+        let dockerfile = "FROM scratch AS final\nCOPY --from=compile /out/server /usr/local/bin/server\n\
+            ENV LISTEN=0.0.0.0:8080 STATE=/data\nUSER 65532:65532\nVOLUME /data\nEXPOSE 8080\nSTOPSIGNAL SIGTERM\n\
+            ENTRYPOINT [\"/usr/local/bin/server\"]\n";
+        let stage = evaluate(dockerfile, &BTreeMap::new(), "final").unwrap();
+        let bytes = EntryKind::File(fixture(Platform::ArmV6));
+        let files = MemoryFiles::default().with(Some("compile"), "/out/server", bytes, 0o755);
+        let none = BTreeMap::new();
+        let image = assemble(BaseImage::scratch(), &stage, &files, Platform::ArmV6, 0, &none).unwrap();
+        let layout = dir.path().join("images");
+        let name: ImageName = "server:scratch-armv6".parse().unwrap();
+        xtask::publish::layout::write(&layout, &[(&name, &image)]).unwrap();
+
+        let source = ImageSource::from_layout(&layout, Some("scratch-armv6"), Base::Scratch, Platform::ArmV6).unwrap();
+        assert_eq!(
+            (source.name.as_str(), source.config.user.as_str()),
+            ("scratch-armv6", "65532:65532")
+        );
+        let mut server = run::start(&cx(dir.path()), &source, &options(isolation)).unwrap();
+        assert_eq!(get(server.port(), "/count").unwrap(), "1");
+        assert_eq!(server.stop().unwrap().ended, Ended::Exit(0));
+        let kept = dir.path().join("target/run/scratch-armv6/data/count");
+        assert_eq!(fs::read_to_string(kept).unwrap(), "1");
+        let missing = ImageSource::from_layout(&layout, None, Base::Scratch, Platform::Arm64).unwrap_err();
+        assert!(missing.to_string().contains("no image for linux/arm64"), "{missing}");
+    }
+}
+
+#[test]
 fn code_that_the_zero_lacks_is_refused_and_named() {
     for isolation in ways(Platform::ArmV6) {
         let dir = tempfile::tempdir().unwrap();
@@ -569,6 +606,18 @@ fn what_cannot_run_says_why() {
         image.layers = layers(vec![vec![Entry::file("start.sh", "#!/bin/sh\n", 0o755)]]);
         let error = run::start(&cx, &image, &options(isolation)).unwrap_err();
         assert!(error.to_string().contains("is a script"), "{error}");
+        // A volume that leads elsewhere cannot be mounted upon; prefix does not mount.
+        image.config.entrypoint = vec!["/server".into()];
+        image.manifest = Digest::of(b"link");
+        let server = Entry::file("server", fixture(Platform::ArmV6), 0o755);
+        image.layers = layers(vec![vec![server, Entry::symlink("data", "/etc")]]);
+        match run::start(&cx, &image, &options(isolation)) {
+            Err(error) if isolation == Isolation::Chroot => {
+                assert!(error.to_string().contains("/data of the image is a link"), "{error}");
+                run::start(&cx, &image, &options(Isolation::Auto)).unwrap();
+            }
+            started => drop(started.unwrap()),
+        }
     }
 }
 
