@@ -8,12 +8,14 @@ use xtask::oci::archive::Archive;
 use xtask::oci::layer::{Limits, write_tar};
 use xtask::oci::layout::{BlobStore, LayoutError, list_images, load_image};
 use xtask::oci::{Digest, Entry, Image, ImageIndex, ImageName};
+use xtask::publish::daemon::Daemon;
 use xtask::publish::{archive, layout};
 use xtask::shell::Shell;
 use xtask::target::Platform;
+use xtask::ui::{Ui, Verbosity};
 
 use crate::oci::image::sample;
-use crate::require::require_program;
+use crate::require::{require, require_program};
 
 fn name(text: &str) -> ImageName {
     text.parse().unwrap()
@@ -486,5 +488,29 @@ fn skopeo_reads_the_archive_both_ways() {
             .output()
             .unwrap();
         assert!(output.status.success(), "{source}: {}", output.error_text());
+    }
+}
+
+/// DOCKER_HOST, else the default socket; what is loaded is removed again.
+#[test]
+fn a_real_engine_loads_the_image_as_it_is() {
+    let host = std::env::var("DOCKER_HOST").ok();
+    let daemon = Daemon::connect(host.as_deref());
+    if !require("a Docker engine (DOCKER_HOST)", daemon.is_ok()) {
+        return;
+    }
+    let daemon = daemon.unwrap();
+    let engine = daemon.ping().unwrap();
+    assert!(engine.version.starts_with(|c: char| c.is_ascii_digit()), "{engine:?}");
+    let ui = Ui::new(Verbosity::Quiet);
+    for platform in Platform::ALL {
+        let image = sample(platform);
+        let name = name(&format!("xtask-test/blog:{}", platform.slug()));
+        let loaded = daemon.load(&ui, &name, &image).unwrap();
+        assert!([image.config().digest(), image.manifest().digest()].contains(&loaded.id));
+        // The name moves to what is loaded next, and the check notices what is there.
+        let again = daemon.load(&ui, &name, &image).unwrap();
+        assert_eq!(again, loaded);
+        daemon.remove(&name).unwrap();
     }
 }
