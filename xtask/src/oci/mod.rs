@@ -1,5 +1,6 @@
 //! OCI image-spec: digests, layers, images, layouts, references, and the final stage of a Dockerfile. Pure: bytes in, bytes out.
 
+pub mod archive;
 pub mod digest;
 pub mod dockerfile;
 pub mod image;

@@ -4,11 +4,12 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cache::{full_disk, write_atomically};
 use crate::error::{Context, Error, Result};
-use crate::oci::layout::{BlobStore, CONTAINERD_NAME, REF_NAME, index_json, marker};
+use crate::oci::archive::named;
+use crate::oci::layout::{BlobStore, REF_NAME, index_json, marker};
 use crate::oci::{Digest, DigestReference, Image, ImageIndex, ImageName};
 
 /// Longest `index.json` and `oci-layout` that are read.
@@ -83,12 +84,6 @@ fn reference(name: &ImageName, digest: Digest) -> DigestReference {
         name: name.name().to_owned(),
         digest,
     }
-}
-
-/// Both names: podman and skopeo read the first, containerd and engines on it the second.
-pub(super) fn named(mut descriptor: Value, name: &ImageName) -> Value {
-    descriptor["annotations"] = json!({REF_NAME: name.tag(), CONTAINERD_NAME: name.canonical()});
-    descriptor
 }
 
 struct Writer {

@@ -4,15 +4,18 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use xtask::oci::layer::Limits;
+use xtask::oci::archive::Archive;
+use xtask::oci::layer::{Limits, write_tar};
 use xtask::oci::layout::{BlobStore, LayoutError, list_images, load_image};
-use xtask::oci::{Digest, Image, ImageIndex, ImageName};
-use xtask::publish::layout;
+use xtask::oci::{Digest, Entry, Image, ImageIndex, ImageName};
+use xtask::publish::daemon::Daemon;
+use xtask::publish::{archive, layout};
 use xtask::shell::Shell;
 use xtask::target::Platform;
+use xtask::ui::{Ui, Verbosity};
 
 use crate::oci::image::sample;
-use crate::require::require_program;
+use crate::require::{require, require_program};
 
 fn name(text: &str) -> ImageName {
     text.parse().unwrap()
@@ -366,4 +369,148 @@ fn umoci_unpacks_the_layout() {
     assert_eq!(blog.metadata().unwrap().permissions().mode() & 0o7777, 0o755);
     let config: Value = serde_json::from_slice(&fs::read(bundle.join("config.json")).unwrap()).unwrap();
     assert_eq!(config["process"]["args"], json!(["/usr/local/bin/blog", "serve"]));
+}
+
+#[test]
+fn an_archive_is_written_and_read() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("new/blog.tar");
+    let (v6, v7) = (sample(Platform::ArmV6), sample(Platform::ArmV7));
+    let (six, seven) = (name("me/blog:1-armv6"), name("me/blog:1-armv7"));
+    archive::write(&path, &[(&six, &v6), (&seven, &v7)]).unwrap();
+    let first = fs::read(&path).unwrap();
+    archive::write(&path, &[(&six, &v6), (&seven, &v7)]).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), first);
+    let read = |path: &Path, platform| load_image(&archive::open(path).unwrap(), None, platform, &Limits::default());
+    for image in [&v6, &v7] {
+        assert_eq!(read(&path, image.platform()).unwrap().manifest(), image.manifest());
+    }
+    let gzip = temp.path().join("blog.tar.gz");
+    let mut writer = flate2::write::GzEncoder::new(fs::File::create(&gzip).unwrap(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut writer, &first).unwrap();
+    writer.finish().unwrap();
+    assert_eq!(read(&gzip, Platform::ArmV6).unwrap().manifest(), v6.manifest());
+
+    let mine = temp.path().join("thesis.pdf");
+    fs::write(&mine, "mine").unwrap();
+    let error = archive::write(&mine, &[(&six, &v6)]).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("thesis.pdf exists and is not an image archive"),
+        "{error}"
+    );
+    assert_eq!(fs::read(&mine).unwrap(), b"mine");
+    assert!(
+        archive::write(temp.path(), &[(&six, &v6)])
+            .unwrap_err()
+            .to_string()
+            .contains("is a directory")
+    );
+    for end in (0..first.len()).step_by(333) {
+        fs::write(&mine, &first[..end]).unwrap();
+        if let Ok(archive) = archive::open(&mine) {
+            let _ = load_image(&archive, None, Platform::ArmV6, &Limits::default());
+        }
+    }
+}
+
+/// What Docker before 25 saves: no index, layers as plain tars, equal layers as links.
+#[test]
+fn an_archive_of_an_old_engine_is_read() {
+    let image = sample(Platform::ArmV6);
+    let tar = xtask::oci::layer::decompress(
+        image.layers()[0].blob(),
+        image.layers()[0].media_type(),
+        &Limits::default(),
+    )
+    .unwrap();
+    let mut config = image.config_json();
+    let diff_id = config["rootfs"]["diff_ids"][0].clone();
+    config["rootfs"]["diff_ids"] = json!([diff_id, diff_id]);
+    config["history"] = json!([]);
+    let manifest = json!([{"Config": "c.json", "RepoTags": ["blog:1"], "Layers": ["a/layer.tar", "b/layer.tar"]}]);
+    let entries = [
+        Entry::file("a/layer.tar", tar, 0o644),
+        Entry::symlink("b/layer.tar", "../a/layer.tar"),
+        Entry::file("c.json", config.to_string(), 0o644),
+        Entry::file("manifest.json", manifest.to_string(), 0o644),
+    ];
+    let bytes = write_tar(&entries, Vec::new()).unwrap();
+    let archive = Archive::read(&bytes, "old", &Limits::default()).unwrap();
+    let read = load_image(&archive, Some("1"), Platform::ArmV6, &Limits::default()).unwrap();
+    assert_eq!(read.layers().len(), 2);
+    assert_eq!(read.layers()[1].diff_id(), image.layers()[0].diff_id());
+    let bytes = write_tar(&entries[1..], Vec::new()).unwrap();
+    let error = Archive::read(&bytes, "old", &Limits::default())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("a/layer.tar, which the archive does not have"),
+        "{error}"
+    );
+    let error = Archive::read(&[0; 1024], "empty", &Limits::default())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("neither index.json nor manifest.json"), "{error}");
+}
+
+#[test]
+fn skopeo_reads_the_archive_both_ways() {
+    if !require_program("skopeo") {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("blog.tar");
+    let image = sample(Platform::ArmV6);
+    archive::write(&path, &[(&name("blog:v6"), &image)]).unwrap();
+    let shell = Shell::new(false);
+    for source in [
+        format!("docker-archive:{}", path.display()),
+        format!("oci-archive:{}", path.display()),
+    ] {
+        let output = shell
+            .command("skopeo")
+            .args(["inspect", "--config", &source])
+            .output()
+            .unwrap();
+        let config: Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", output.error_text()));
+        assert_eq!(
+            config["rootfs"]["diff_ids"],
+            image.config_json()["rootfs"]["diff_ids"],
+            "{source}"
+        );
+        let target = format!("dir:{}", temp.path().join("out").display());
+        let output = shell
+            .command("skopeo")
+            .args(["copy", &source, &target])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{source}: {}", output.error_text());
+    }
+}
+
+/// DOCKER_HOST, else the default socket; what is loaded is removed again.
+#[test]
+fn a_real_engine_loads_the_image_as_it_is() {
+    let host = std::env::var("DOCKER_HOST").ok();
+    let daemon = Daemon::connect(host.as_deref());
+    if !require("a Docker engine (DOCKER_HOST)", daemon.is_ok()) {
+        return;
+    }
+    let daemon = daemon.unwrap();
+    let engine = daemon.ping().unwrap();
+    assert!(engine.version.starts_with(|c: char| c.is_ascii_digit()), "{engine:?}");
+    let ui = Ui::new(Verbosity::Quiet);
+    for platform in Platform::ALL {
+        let image = sample(platform);
+        let name = name(&format!("xtask-test/blog:{}", platform.slug()));
+        let loaded = daemon.load(&ui, &name, &image).unwrap();
+        assert!([image.config().digest(), image.manifest().digest()].contains(&loaded.id));
+        // The name moves to what is loaded next, and the check notices what is there.
+        let again = daemon.load(&ui, &name, &image).unwrap();
+        assert_eq!(again, loaded);
+        daemon.remove(&name).unwrap();
+    }
 }

@@ -158,11 +158,7 @@ impl LayerBuilder {
             .mtime(0)
             .operating_system(255)
             .write(blob, Compression::new(LEVEL));
-        let mut tar = tar::Builder::new(DigestWriter::new(gzip));
-        for entry in self.entries.values() {
-            append(&mut tar, entry).map_err(failed)?;
-        }
-        let (diff_id, gzip) = tar.into_inner().map_err(failed)?.finish();
+        let (diff_id, gzip) = write_tar(self.entries.values(), DigestWriter::new(gzip))?.finish();
         let (digest, blob) = gzip.finish().map_err(failed)?.finish();
         let unpacked_size = self
             .entries
@@ -181,6 +177,20 @@ impl LayerBuilder {
             created_by: created_by.into(),
         })
     }
+}
+
+/// Writes a tar of these entries, in this order, and gives the writer back.
+pub fn write_tar<'a, W: Write>(entries: impl IntoIterator<Item = &'a Entry>, out: W) -> Result<W, LayerError> {
+    let mut tar = tar::Builder::new(out);
+    let mut place = String::new();
+    let result = entries.into_iter().try_for_each(|entry| {
+        place.clone_from(&entry.path);
+        append(&mut tar, entry)
+    });
+    result.and_then(|()| tar.into_inner()).map_err(|error| LayerError::Tar {
+        place: format!("at {place}"),
+        reason: error.to_string(),
+    })
 }
 
 fn append<W: Write>(tar: &mut tar::Builder<W>, entry: &Entry) -> std::io::Result<()> {

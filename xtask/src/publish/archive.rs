@@ -1,0 +1,64 @@
+//! Docker archives as files.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+
+use crate::cache::{full_disk, write_atomically};
+use crate::error::{Context, Error, Result};
+use crate::oci::archive::{Archive, archive};
+use crate::oci::layer::Limits;
+use crate::oci::{DigestReference, Image, ImageName};
+
+/// Opens an archive, plain or in gzip: ours, or any that `docker save` wrote.
+pub fn open(path: &Path) -> Result<Archive> {
+    let limits = Limits::default();
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(limits.bytes + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().context(|| format!("cannot read {}", path.display()))?;
+    if bytes.len() as u64 > limits.bytes {
+        return Err(Error::new(format!(
+            "{} is larger than {} bytes, which no image archive for this product is",
+            path.display(),
+            limits.bytes
+        )));
+    }
+    let origin = format!("docker-archive:{}", path.display());
+    Ok(Archive::read(&bytes, &origin, &limits)?)
+}
+
+/// Writes one archive with all images, all at once. An archive that is there is replaced, any other file is not.
+pub fn write(path: &Path, images: &[(&ImageName, &Image)]) -> Result<Vec<DigestReference>> {
+    let shown = path.display();
+    match fs::metadata(path) {
+        Ok(data) if data.is_dir() => {
+            return Err(Error::new(format!("{shown} is a directory, and an archive is a file"))
+                .hint("name a file, or write a directory with oci:PATH"));
+        }
+        Ok(_) => {
+            open(path).map_err(|_| {
+                Error::new(format!("{shown} exists and is not an image archive"))
+                    .hint("choose another path, or delete the file; it was not changed")
+            })?;
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Error::from(error).context(format!("cannot look at {shown}"))),
+    }
+    let dir = match path.parent() {
+        Some(dir) if dir.as_os_str().is_empty() => Path::new("."),
+        Some(dir) => dir,
+        None => return Err(Error::new(format!("{shown} names no file"))),
+    };
+    fs::create_dir_all(dir).map_err(|error| full_disk(error, dir))?;
+    let bytes = archive(images)?;
+    let file = path.file_name().context(|| format!("{shown} names no file"))?;
+    write_atomically(&dir.join(file), &bytes)?;
+    let reference = |(name, image): &(&ImageName, &Image)| DigestReference {
+        name: name.name().to_owned(),
+        digest: image.manifest().digest(),
+    };
+    Ok(images.iter().map(reference).collect())
+}
