@@ -66,8 +66,7 @@ enum Command {
 }
 
 pub fn main() -> ExitCode {
-    let outcome =
-        parse(lexopt::Parser::from_env()).and_then(|(command, flags)| run(command, flags));
+    let outcome = parse(lexopt::Parser::from_env()).and_then(|(command, flags)| run(command, flags));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -154,18 +153,12 @@ fn parse(mut parser: lexopt::Parser) -> Result<(Command, Flags), Failure> {
         ["health"] => Command::Health { url: url.take() },
         words => {
             let text = words.join(" ");
-            return Err(Failure::usage(
-                format!("unknown command `{text}`"),
-                "see `blog --help`",
-            ));
+            return Err(Failure::usage(format!("unknown command `{text}`"), "see `blog --help`"));
         }
     };
     // An option that the command would ignore is a mistake worth hearing about.
     if stdin && !matches!(command, Command::OwnerSet { .. }) {
-        return Err(Failure::usage(
-            "--password-stdin goes with `owner set`".to_owned(),
-            "",
-        ));
+        return Err(Failure::usage("--password-stdin goes with `owner set`".to_owned(), ""));
     }
     if url.is_some() {
         return Err(Failure::usage("--url goes with `health`".to_owned(), ""));
@@ -202,20 +195,12 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        assert!(
-            command(&["--frobnicate"])
-                .unwrap_err()
-                .contains("--frobnicate")
-        );
+        assert!(command(&["--frobnicate"]).unwrap_err().contains("--frobnicate"));
         assert!(command(&["fly"]).unwrap_err().contains("fly"));
         assert!(command(&["owner"]).unwrap_err().contains("owner"));
         assert!(command(&["serve", "--password-stdin"]).is_err());
         assert!(command(&["serve", "--url", "x"]).is_err());
-        assert!(
-            command(&["health", "now", "please"])
-                .unwrap_err()
-                .contains("please")
-        );
+        assert!(command(&["health", "now", "please"]).unwrap_err().contains("please"));
         assert!(command(&["--listen"]).is_err());
     }
 }

@@ -44,11 +44,7 @@ impl AppError {
                 "Not found",
                 "There is no such page. The post may have been deleted.",
             ),
-            Self::BadRequest => (
-                StatusCode::BAD_REQUEST,
-                "Bad request",
-                "The request could not be read.",
-            ),
+            Self::BadRequest => (StatusCode::BAD_REQUEST, "Bad request", "The request could not be read."),
             Self::WrongMethod { .. } => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "Not possible here",
@@ -69,11 +65,7 @@ impl AppError {
                 "Too slow",
                 "The form did not arrive in time. Go back and send it again: it will not be posted twice.",
             ),
-            Self::SignInFirst => (
-                StatusCode::SEE_OTHER,
-                "Sign in first",
-                "This page is for the owner.",
-            ),
+            Self::SignInFirst => (StatusCode::SEE_OTHER, "Sign in first", "This page is for the owner."),
             Self::SignedOut { .. } => (
                 StatusCode::FORBIDDEN,
                 "You are signed out",

@@ -21,12 +21,7 @@ pub fn check(listen: SocketAddr) -> Result<(), Failure> {
 
 /// Asks at an `http://host:port/path` address.
 pub fn check_url(url: &str) -> Result<(), Failure> {
-    let bad = || {
-        Failure::usage(
-            format!("--url: `{url}` is not an http://host:port/ address"),
-            "",
-        )
-    };
+    let bad = || Failure::usage(format!("--url: `{url}` is not an http://host:port/ address"), "");
     let rest = url.strip_prefix("http://").ok_or_else(bad)?;
     let (host, path) = match rest.find('/') {
         Some(slash) => rest.split_at(slash),
@@ -44,8 +39,7 @@ fn ask(address: SocketAddr, path: &str) -> Result<(), Failure> {
         let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes())?;
         let mut answer = Vec::new();
         stream.take(512).read_to_end(&mut answer)?;
@@ -54,15 +48,10 @@ fn ask(address: SocketAddr, path: &str) -> Result<(), Failure> {
     match talk() {
         Ok(answer) if answer.starts_with(b"HTTP/1.1 200 ") => Ok(()),
         Ok(answer) => {
-            let line = answer
-                .split(|byte| *byte == b'\r')
-                .next()
-                .unwrap_or_default();
+            let line = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
             let line = String::from_utf8_lossy(line);
             Err(Failure::fatal(format!("{address} is not well: {line}")))
         }
-        Err(error) => Err(Failure::fatal(format!(
-            "{address} does not answer: {error}"
-        ))),
+        Err(error) => Err(Failure::fatal(format!("{address} does not answer: {error}"))),
     }
 }

@@ -79,12 +79,8 @@ impl Settings {
         let rest = base_url
             .strip_prefix("http://")
             .or_else(|| base_url.strip_prefix("https://"));
-        let plain = |url: &str| {
-            !url.is_empty()
-                && url
-                    .bytes()
-                    .all(|b| b.is_ascii_graphic() && !b"\"'<>?#".contains(&b))
-        };
+        let plain =
+            |url: &str| !url.is_empty() && url.bytes().all(|b| b.is_ascii_graphic() && !b"\"'<>?#".contains(&b));
         if !base_url.is_empty() && !rest.is_some_and(plain) {
             return Err(Failure::usage(
                 format!("{source}: `{base_url}` is not a web address"),
@@ -108,9 +104,11 @@ impl Settings {
 
         let owner_password = match env("BLOG_OWNER_PASSWORD").filter(|value| !value.is_empty()) {
             None => None,
-            Some(value) => Some(OwnerPassword(value.into_string().map_err(|_| {
-                Failure::usage("BLOG_OWNER_PASSWORD is not valid UTF-8".to_owned(), "")
-            })?)),
+            Some(value) => {
+                Some(OwnerPassword(value.into_string().map_err(|_| {
+                    Failure::usage("BLOG_OWNER_PASSWORD is not valid UTF-8".to_owned(), "")
+                })?))
+            }
         };
 
         Ok(Self {
@@ -174,11 +172,7 @@ mod tests {
 
     #[test]
     fn the_password_is_not_in_debug_output() {
-        let settings = with(
-            Flags::default(),
-            &[("BLOG_OWNER_PASSWORD", "correct horse")],
-        )
-        .unwrap();
+        let settings = with(Flags::default(), &[("BLOG_OWNER_PASSWORD", "correct horse")]).unwrap();
         assert!(!format!("{settings:?}").contains("horse"));
     }
 }

@@ -138,18 +138,11 @@ pub fn serve(settings: Settings) -> Result<(), Failure> {
     make_first_owner(&db, &settings)?;
     let listener = TcpListener::bind(settings.listen).map_err(|error| {
         let hint = match error.kind() {
-            ErrorKind::AddrInUse => {
-                "another program listens there; choose a port with --listen or BLOG_LISTEN"
-            }
-            ErrorKind::PermissionDenied => {
-                "ports below 1024 need rights; choose one with --listen or BLOG_LISTEN"
-            }
+            ErrorKind::AddrInUse => "another program listens there; choose a port with --listen or BLOG_LISTEN",
+            ErrorKind::PermissionDenied => "ports below 1024 need rights; choose one with --listen or BLOG_LISTEN",
             _ => "choose an address of this machine with --listen or BLOG_LISTEN",
         };
-        Failure::usage(
-            format!("cannot listen on {}: {error}", settings.listen),
-            hint,
-        )
+        Failure::usage(format!("cannot listen on {}: {error}", settings.listen), hint)
     })?;
     actix_web::rt::System::new().block_on(run(listener, db, settings))
 }

@@ -63,8 +63,7 @@ impl Line {
         self.0.push(' ');
         self.0.push_str(key);
         self.0.push('=');
-        let bare =
-            |c: char| !(c.is_whitespace() || c.is_control() || matches!(c, '"' | '=' | '\\'));
+        let bare = |c: char| !(c.is_whitespace() || c.is_control() || matches!(c, '"' | '=' | '\\'));
         if !value.is_empty() && value.chars().all(bare) {
             self.0.push_str(value);
             return;

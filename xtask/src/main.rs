@@ -1,1 +1,62 @@
-fn main() {}
+//! Parse, resolve, match, exit code. Everything else is in the library.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use xtask::cache::Cache;
+use xtask::cli::{CacheVerb, Cli, Global, Verb};
+use xtask::cx::Cx;
+use xtask::error::{Context, Result};
+use xtask::shell::Shell;
+use xtask::ui::{Ui, Verbosity};
+use xtask::verb::{self, Outcome};
+use xtask::workspace;
+
+fn main() -> ExitCode {
+    // clap itself exits with 2 on bad usage, and with 0 after --help.
+    let cli = Cli::parse();
+    let verbosity = match (cli.global.quiet, cli.global.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (_, true) => Verbosity::Verbose,
+        _ => Verbosity::Normal,
+    };
+    let ui = Ui::new(verbosity);
+    match context(&cli.global, verbosity).and_then(|cx| run(&cx, cli.verb)) {
+        Ok(Outcome::Fine) => ExitCode::SUCCESS,
+        Ok(Outcome::Findings) => ExitCode::from(1),
+        Err(error) => {
+            ui.error(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn context(global: &Global, verbosity: Verbosity) -> Result<Cx> {
+    let here = std::env::current_dir().context(|| "the current directory is gone")?;
+    let cache = match &global.cache_dir {
+        Some(dir) => std::path::absolute(dir)?,
+        None => Cache::default_root()?,
+    };
+    Ok(Cx {
+        shell: Shell::new(verbosity == Verbosity::Verbose),
+        ui: Ui::new(verbosity),
+        cache: Cache::at(cache),
+        root: workspace::find_root(&here)?,
+        offline: global.offline,
+    })
+}
+
+fn run(cx: &Cx, verb: Verb) -> Result<Outcome> {
+    match verb {
+        Verb::Image(args) => verb::image::run(cx, &args),
+        Verb::Size(args) => verb::size::run(cx, &args),
+        Verb::Run(args) => verb::run::run(cx, &args),
+        Verb::Audit(args) => verb::audit::run(cx, &args),
+        Verb::Test(args) => verb::test::run(cx, &args),
+        Verb::Bench(args) => verb::bench::run(cx, &args),
+        Verb::Doctor(args) => verb::doctor::run(cx, &args),
+        Verb::Setup => verb::setup::run(cx),
+        Verb::Cache(CacheVerb::List { json }) => verb::cache::list(cx, json),
+        Verb::Cache(CacheVerb::Prune { older_than }) => verb::cache::prune(cx, older_than),
+    }
+}

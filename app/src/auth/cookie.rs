@@ -37,10 +37,7 @@ mod tests {
     #[test]
     fn writes_every_attribute() {
         let cookie = write("blog", "22", 60, true);
-        assert_eq!(
-            cookie,
-            "blog=22; Path=/; Max-Age=60; HttpOnly; SameSite=Strict; Secure"
-        );
+        assert_eq!(cookie, "blog=22; Path=/; Max-Age=60; HttpOnly; SameSite=Strict; Secure");
         assert!(!write("blog", "22", 60, false).contains("Secure"));
     }
 }

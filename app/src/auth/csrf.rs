@@ -12,8 +12,7 @@ pub fn is_ours(request: &HttpRequest, expected: &str, sent: Option<&str>) -> boo
 
 /// Headers may deny, never allow: some browsers send none of them, and `Origin: null` says nothing.
 fn comes_from_elsewhere(headers: &HeaderMap) -> bool {
-    let text =
-        |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let text = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     if headers
         .get("sec-fetch-site")
         .is_some_and(|site| site.as_bytes() == b"cross-site")

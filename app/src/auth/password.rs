@@ -12,7 +12,8 @@ const SHORTEST: usize = 12;
 const LONGEST: usize = 1024;
 
 /// Checked when there is no owner, so that the answer takes as long as any other.
-const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// A password that is good enough to be set.
 pub struct NewPassword(String);
@@ -27,9 +28,7 @@ impl NewPassword {
     pub fn parse(typed: &str) -> Result<Self, Failure> {
         if typed.chars().count() < SHORTEST || typed.len() > LONGEST {
             return Err(Failure::usage(
-                format!(
-                    "the password must have {SHORTEST} characters or more, and {LONGEST} bytes at most"
-                ),
+                format!("the password must have {SHORTEST} characters or more, and {LONGEST} bytes at most"),
                 "four or five random words make a good one",
             ));
         }
@@ -53,10 +52,7 @@ pub fn verify(typed: &str, owner: Option<&str>) -> bool {
     let Ok(hash) = PasswordHash::new(owner.unwrap_or(NOBODY)) else {
         return false;
     };
-    Argon2::default()
-        .verify_password(typed.as_bytes(), &hash)
-        .is_ok()
-        && owner.is_some()
+    Argon2::default().verify_password(typed.as_bytes(), &hash).is_ok() && owner.is_some()
 }
 
 #[cfg(test)]
@@ -67,10 +63,7 @@ mod tests {
     #[test]
     fn only_the_right_one() {
         let hash = hash(&NewPassword::parse("correct horse battery").unwrap()).unwrap();
-        assert!(
-            hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
-            "{hash}"
-        );
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
         assert!(verify("correct horse battery", Some(&hash)));
         assert!(!verify("correct horse batterx", Some(&hash)));
         assert!(!verify("", Some(&hash)));
@@ -81,9 +74,7 @@ mod tests {
     #[test]
     fn the_stand_in_costs_as_much_as_a_real_one() {
         let hash = PasswordHash::new(NOBODY).unwrap();
-        let real = Argon2::default()
-            .hash_password_with_salt(b"x", &[1; 16])
-            .unwrap();
+        let real = Argon2::default().hash_password_with_salt(b"x", &[1; 16]).unwrap();
         assert_eq!(hash.params, real.params);
         assert_eq!(hash.hash.unwrap().len(), real.hash.unwrap().len());
     }

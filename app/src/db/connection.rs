@@ -30,9 +30,7 @@ pub fn reader(path: &str) -> Result<SqliteConnection, Failure> {
 
 fn open(path: &str) -> Result<SqliteConnection, Failure> {
     let file = Path::new(path);
-    let parent = file
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
     if let Some(parent) = parent.filter(|parent| !parent.is_dir()) {
         return Err(Failure::usage(
             format!(
@@ -83,15 +81,11 @@ fn refuse_foreign(connection: &mut SqliteConnection, path: &str) -> Result<(), F
             .map_err(|error| unusable(path, &error.to_string()))
     };
     let id = number("SELECT application_id AS value FROM pragma_application_id")?;
-    if id == APPLICATION_ID
-        || id == 0 && number("SELECT count(*) AS value FROM sqlite_schema")? == 0
-    {
+    if id == APPLICATION_ID || id == 0 && number("SELECT count(*) AS value FROM sqlite_schema")? == 0 {
         return Ok(());
     }
     // A blog whose migrations were all taken back keeps only the list of them.
-    let known = number(
-        "SELECT count(*) AS value FROM sqlite_schema WHERE name = '__diesel_schema_migrations'",
-    )?;
+    let known = number("SELECT count(*) AS value FROM sqlite_schema WHERE name = '__diesel_schema_migrations'")?;
     if id == 0 && known == 1 {
         return Ok(());
     }

@@ -11,20 +11,14 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 pub fn run(connection: &mut SqliteConnection, path: &str) -> Result<(), Failure> {
-    let failed = |error: AnyError| {
-        Failure::fatal(format!(
-            "cannot bring the database {path} up to date: {error}"
-        ))
-    };
+    let failed = |error: AnyError| Failure::fatal(format!("cannot bring the database {path} up to date: {error}"));
     if let Some(version) = unknown_version(connection).map_err(failed)? {
         return Err(Failure::usage(
             format!("the database {path} was written by a newer blog (it has migration {version})"),
             "run that newer version, or restore a copy of the file from before it ran",
         ));
     }
-    connection
-        .run_pending_migrations(MIGRATIONS)
-        .map_err(failed)?;
+    connection.run_pending_migrations(MIGRATIONS).map_err(failed)?;
     Ok(())
 }
 
@@ -32,11 +26,9 @@ pub fn run(connection: &mut SqliteConnection, path: &str) -> Result<(), Failure>
 fn unknown_version(connection: &mut SqliteConnection) -> Result<Option<String>, AnyError> {
     let known = MigrationSource::<Sqlite>::migrations(&MIGRATIONS)?;
     let applied = connection.applied_migrations()?;
-    let unknown = applied.iter().find(|version| {
-        known
-            .iter()
-            .all(|migration| migration.name().version() != **version)
-    });
+    let unknown = applied
+        .iter()
+        .find(|version| known.iter().all(|migration| migration.name().version() != **version));
     Ok(unknown.map(ToString::to_string))
 }
 

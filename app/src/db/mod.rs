@@ -42,9 +42,8 @@ impl Db {
         let mut writer = connection::writer(path)?;
         migrate::run(&mut writer, path)?;
         let uuid = random::uuid().map_err(|error| Failure::fatal(error.to_string()))?;
-        queries::site::create(&mut writer, &uuid, Stamp::now()).map_err(|error| {
-            Failure::fatal(format!("cannot write to the database {path}: {error}"))
-        })?;
+        queries::site::create(&mut writer, &uuid, Stamp::now())
+            .map_err(|error| Failure::fatal(format!("cannot write to the database {path}: {error}")))?;
         let readers = (0..READERS)
             .map(|_| connection::reader(path))
             .collect::<Result<_, _>>()?;
@@ -107,11 +106,7 @@ impl Db {
             if let Some(reader) = readers.pop() {
                 return reader;
             }
-            readers = self
-                .0
-                .returned
-                .wait(readers)
-                .unwrap_or_else(PoisonError::into_inner);
+            readers = self.0.returned.wait(readers).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

@@ -89,8 +89,7 @@ fn scheme_start(text: &str, colon: usize) -> Option<usize> {
         let word = &bytes[start..colon];
         let known = word.eq_ignore_ascii_case(b"https") || word.eq_ignore_ascii_case(b"http");
         // "xhttp://" is some other scheme. Japanese text needs no space before a link, so only ASCII counts.
-        let inside_word = start > 0
-            && (bytes[start - 1].is_ascii_alphanumeric() || b"+-.".contains(&bytes[start - 1]));
+        let inside_word = start > 0 && (bytes[start - 1].is_ascii_alphanumeric() || b"+-.".contains(&bytes[start - 1]));
         (known && !inside_word).then_some(start)
     })
 }
@@ -101,9 +100,7 @@ fn link_length(text: &str) -> usize {
     // ASCII only: in Japanese text the next word follows a link without a space.
     let mut length = bytes
         .iter()
-        .position(|byte| {
-            !(byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(byte))
-        })
+        .position(|byte| !(byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(byte)))
         .unwrap_or(bytes.len());
     // What ends the sentence does not belong to the link, nor does a bracket that opened before it.
     while let Some(last) = length.checked_sub(1) {
@@ -157,22 +154,10 @@ mod tests {
 
     #[test]
     fn links() {
-        assert_eq!(
-            line("see http://a.b/c."),
-            format!("see {}.", link("http://a.b/c"))
-        );
-        assert_eq!(
-            line("(https://a.b/c_(d))"),
-            format!("({})", link("https://a.b/c_(d)"))
-        );
-        assert_eq!(
-            line("見て https://a.b/を"),
-            format!("見て {}を", link("https://a.b/"))
-        );
-        assert_eq!(
-            line("見てhttps://a.b。次"),
-            format!("見て{}。次", link("https://a.b"))
-        );
+        assert_eq!(line("see http://a.b/c."), format!("see {}.", link("http://a.b/c")));
+        assert_eq!(line("(https://a.b/c_(d))"), format!("({})", link("https://a.b/c_(d)")));
+        assert_eq!(line("見て https://a.b/を"), format!("見て {}を", link("https://a.b/")));
+        assert_eq!(line("見てhttps://a.b。次"), format!("見て{}。次", link("https://a.b")));
         assert_eq!(line("HTTPS://A.B"), link("HTTPS://A.B"));
         assert_eq!(line("http://[::1]:80/"), link("http://[::1]:80/"));
         assert_eq!(

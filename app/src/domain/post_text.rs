@@ -23,9 +23,7 @@ impl PostText {
         let start = text
             .char_indices()
             .find(|(_, c)| !c.is_whitespace())
-            .map_or(0, |(first, _)| {
-                text[..first].rfind('\n').map_or(0, |line| line + 1)
-            });
+            .map_or(0, |(first, _)| text[..first].rfind('\n').map_or(0, |line| line + 1));
         let text = &text[start..];
         if text.is_empty() {
             return Err(PostTextError::Empty);
@@ -66,16 +64,9 @@ mod tests {
     #[test]
     fn refuses_nothing_and_too_much() {
         for empty in ["", " \r\n\t", "\u{0}", "\u{3000}"] {
-            assert_eq!(
-                PostText::parse(empty),
-                Err(PostTextError::Empty),
-                "{empty:?}"
-            );
+            assert_eq!(PostText::parse(empty), Err(PostTextError::Empty), "{empty:?}");
         }
         assert_eq!(tidy(&"a".repeat(MAX_BYTES)).len(), MAX_BYTES);
-        assert_eq!(
-            PostText::parse(&"a".repeat(MAX_BYTES + 1)),
-            Err(PostTextError::TooLong)
-        );
+        assert_eq!(PostText::parse(&"a".repeat(MAX_BYTES + 1)), Err(PostTextError::TooLong));
     }
 }

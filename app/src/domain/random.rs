@@ -34,10 +34,7 @@ mod tests {
     fn uuids_have_the_right_shape() {
         let uuid = uuid().unwrap();
         assert_eq!(uuid.len(), 36);
-        assert_eq!(
-            uuid.split('-').map(str::len).collect::<Vec<_>>(),
-            [8, 4, 4, 4, 12]
-        );
+        assert_eq!(uuid.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
         assert_eq!(uuid.as_bytes()[14], b'4');
         assert!(matches!(uuid.as_bytes()[19], b'8' | b'9' | b'a' | b'b'));
         assert_ne!(uuid, super::uuid().unwrap());

@@ -18,9 +18,7 @@ impl Stamp {
 
     /// `2026-07-05T14:03:00Z`, for feeds and `<time datetime>`.
     pub fn rfc3339(self) -> String {
-        jiff::Timestamp::from_second(self.0)
-            .unwrap_or_default()
-            .to_string()
+        jiff::Timestamp::from_second(self.0).unwrap_or_default().to_string()
     }
 
     /// `2026-07-05 14:03 UTC`, for people. The zone is printed because Tor Browser hides the reader's own.
@@ -33,9 +31,7 @@ impl Stamp {
 }
 
 fn millis() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or_default()
 }
 

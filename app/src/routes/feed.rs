@@ -48,15 +48,12 @@ pub async fn show(request: HttpRequest, state: web::Data<AppState>) -> Answer {
 
     // A hash of what would be sent: right after an edit, a deletion and a change of title too.
     let tag = format!("\"{}\"", hex::encode(&Sha256::digest(&body)[..8]));
-    let known = request
-        .headers()
-        .get_all(header::IF_NONE_MATCH)
-        .any(|value| {
-            value.to_str().is_ok_and(|value| {
-                let mut tags = value.split(',').map(|tag| tag.trim());
-                tags.any(|sent| sent == "*" || sent.strip_prefix("W/").unwrap_or(sent) == tag)
-            })
-        });
+    let known = request.headers().get_all(header::IF_NONE_MATCH).any(|value| {
+        value.to_str().is_ok_and(|value| {
+            let mut tags = value.split(',').map(|tag| tag.trim());
+            tags.any(|sent| sent == "*" || sent.strip_prefix("W/").unwrap_or(sent) == tag)
+        })
+    });
     let mut response = if known {
         HttpResponse::NotModified()
     } else {
@@ -66,9 +63,5 @@ pub async fn show(request: HttpRequest, state: web::Data<AppState>) -> Answer {
         .insert_header((header::ETAG, tag))
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .insert_header((header::CONTENT_TYPE, "application/atom+xml; charset=utf-8"));
-    Ok(if known {
-        response.finish()
-    } else {
-        response.body(body)
-    })
+    Ok(if known { response.finish() } else { response.body(body) })
 }

@@ -83,19 +83,13 @@ impl FromRequest for Form {
             .headers()
             .get(header::CONTENT_TYPE)
             .and_then(|value| value.to_str().ok());
-        let kind = kind
-            .and_then(|kind| kind.split(';').next())
-            .unwrap_or_default();
-        let is_form = kind
-            .trim()
-            .eq_ignore_ascii_case("application/x-www-form-urlencoded");
+        let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
+        let is_form = kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded");
         let length = request
             .headers()
             .get(header::CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok());
-        let announced = length
-            .and_then(|length| length.parse::<u64>().ok())
-            .unwrap_or_default();
+        let announced = length.and_then(|length| length.parse::<u64>().ok()).unwrap_or_default();
         let payload = web::Payload::from_request(request, payload);
         Box::pin(async move {
             if !is_form {

@@ -11,10 +11,7 @@ pub async fn show(state: web::Data<AppState>) -> HttpResponse {
         Ok(_) => (HttpResponse::Ok(), "ok\n"),
         Err(error) => {
             tracing::error!(error = %error, "health check failed");
-            (
-                HttpResponse::ServiceUnavailable(),
-                "the database does not answer\n",
-            )
+            (HttpResponse::ServiceUnavailable(), "the database does not answer\n")
         }
     };
     response

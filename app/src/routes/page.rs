@@ -36,17 +36,11 @@ pub fn render<T: Template>(status: StatusCode, template: &T) -> Result<HttpRespo
 }
 
 /// A page readers see. Without the owner's token in it a browser may keep it for "back", which is slow over Tor.
-pub fn render_public<T: Template>(
-    template: &T,
-    owner: Option<&Owner>,
-) -> Result<HttpResponse, AppError> {
+pub fn render_public<T: Template>(template: &T, owner: Option<&Owner>) -> Result<HttpResponse, AppError> {
     let mut response = render(StatusCode::OK, template)?;
     if owner.is_none() {
         let headers = response.headers_mut();
-        headers.insert(
-            header::CACHE_CONTROL,
-            header::HeaderValue::from_static("no-cache"),
-        );
+        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-cache"));
         headers.insert(header::VARY, header::HeaderValue::from_static("cookie"));
     }
     Ok(response)
@@ -106,8 +100,7 @@ impl From<&Post> for Entry {
 }
 
 pub fn set_cookie(response: &mut HttpResponse, cookie: &str) -> Result<(), AppError> {
-    let value = header::HeaderValue::from_str(cookie)
-        .map_err(|error| AppError::Internal(Box::new(error)))?;
+    let value = header::HeaderValue::from_str(cookie).map_err(|error| AppError::Internal(Box::new(error)))?;
     response.headers_mut().append(header::SET_COOKIE, value);
     Ok(())
 }

@@ -40,9 +40,7 @@ impl TestApp {
 
     pub fn start_in(directory: TempDir, options: &[&str], password: Option<&str>) -> Self {
         let mut command = program();
-        command
-            .arg("--database")
-            .arg(directory.path().join("blog.db"));
+        command.arg("--database").arg(directory.path().join("blog.db"));
         command
             .args(["--listen", "127.0.0.1:0"])
             .args(options)

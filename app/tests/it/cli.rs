@@ -15,23 +15,12 @@ fn run(arguments: &[&str]) -> (i32, String) {
 
 fn answer(output: Output) -> (i32, String) {
     let text = [output.stdout, output.stderr].concat();
-    (
-        output.status.code().unwrap(),
-        String::from_utf8(text).unwrap(),
-    )
+    (output.status.code().unwrap(), String::from_utf8(text).unwrap())
 }
 
 fn database(directory: &tempfile::TempDir, sql: &str) -> String {
-    let path = directory
-        .path()
-        .join("blog.db")
-        .to_str()
-        .unwrap()
-        .to_owned();
-    SqliteConnection::establish(&path)
-        .unwrap()
-        .batch_execute(sql)
-        .unwrap();
+    let path = directory.path().join("blog.db").to_str().unwrap().to_owned();
+    SqliteConnection::establish(&path).unwrap().batch_execute(sql).unwrap();
     path
 }
 
@@ -78,17 +67,9 @@ fn mistakes_are_named_and_exit_with_2() {
 fn a_port_in_use_is_explained() {
     let app = TestApp::start();
     let other = app.directory.path().join("other.db");
-    let (code, text) = run(&[
-        "--listen",
-        &app.address,
-        "--database",
-        other.to_str().unwrap(),
-    ]);
+    let (code, text) = run(&["--listen", &app.address, "--database", other.to_str().unwrap()]);
     assert_eq!(code, 2);
-    assert!(
-        text.contains(&app.address) && text.contains("\nhint: "),
-        "{text}"
-    );
+    assert!(text.contains(&app.address) && text.contains("\nhint: "), "{text}");
 }
 
 #[test]
@@ -98,12 +79,7 @@ fn health_tells_by_its_exit_code() {
     assert_eq!(run(&["health", "--listen", &app.address]).0, 0);
     assert_eq!(run(&["health", "--url", &url]).0, 0);
     assert_eq!(
-        run(&[
-            "health",
-            "--url",
-            &format!("http://{}/nothing", app.address)
-        ])
-        .0,
+        run(&["health", "--url", &format!("http://{}/nothing", app.address)]).0,
         1
     );
     let everywhere = app.address.replace("127.0.0.1", "0.0.0.0");
@@ -141,11 +117,7 @@ fn a_database_of_another_program_is_refused_and_left_alone() {
     assert!(text.contains("some other program"), "{text}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
 
-    std::fs::write(
-        &path,
-        "this is not a database, only some text that is long enough",
-    )
-    .unwrap();
+    std::fs::write(&path, "this is not a database, only some text that is long enough").unwrap();
     assert_eq!(run(&["--database", &path, "--listen", "127.0.0.1:0"]).0, 2);
 }
 
@@ -156,13 +128,7 @@ fn owner_set_changes_the_password_and_signs_everybody_out() {
     let path = app.database();
     let set = |password: &str| {
         let mut child = program()
-            .args([
-                "owner",
-                "set",
-                "--password-stdin",
-                "--database",
-                path.to_str().unwrap(),
-            ])
+            .args(["owner", "set", "--password-stdin", "--database", path.to_str().unwrap()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -184,10 +150,7 @@ fn owner_set_changes_the_password_and_signs_everybody_out() {
     assert!(!text.contains("another long"));
     assert_eq!(owner.get("/posts/new").location(), "/login");
     assert_eq!(login(&mut app.reader(), PASSWORD).status, 403);
-    assert_eq!(
-        login(&mut app.reader(), "another long password").status,
-        303
-    );
+    assert_eq!(login(&mut app.reader(), "another long password").status, 303);
 }
 
 #[test]

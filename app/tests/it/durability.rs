@@ -12,24 +12,12 @@ fn an_acknowledged_post_survives_a_kill() {
     let mut app = TestApp::start();
     for n in 1..=3 {
         let mut owner = app.reader();
-        assert_eq!(
-            login(&mut owner, PASSWORD).status,
-            303,
-            "the password survives too"
-        );
+        assert_eq!(login(&mut owner, PASSWORD).status, 303, "the password survives too");
         let path = write(&mut owner, &format!("acknowledged {n}"));
         app = app.kill_and_restart();
-        assert!(
-            app.reader()
-                .get(&path)
-                .body
-                .contains(&format!("acknowledged {n}"))
-        );
+        assert!(app.reader().get(&path).body.contains(&format!("acknowledged {n}")));
     }
-    assert_eq!(
-        app.reader().get("/").body.matches("acknowledged").count(),
-        3
-    );
+    assert_eq!(app.reader().get("/").body.matches("acknowledged").count(), 3);
 }
 
 #[test]
@@ -48,17 +36,12 @@ fn a_stop_signal_leaves_one_tidy_file() {
         write(&mut app.owner(), "text");
         // A browser that keeps its connection open does not delay the stop.
         let mut idle = TcpStream::connect(&app.address).unwrap();
-        idle.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            .unwrap();
+        idle.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         assert!(idle.read(&mut [0; 64]).unwrap() > 0);
         let started = Instant::now();
         signal(&app.child, name);
         assert!(app.child.wait().unwrap().success());
-        assert!(
-            started.elapsed() < Duration::from_secs(4),
-            "{:?}",
-            started.elapsed()
-        );
+        assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
         let files: Vec<_> = std::fs::read_dir(app.directory.path())
             .unwrap()
             .map(|f| f.unwrap().file_name())
@@ -72,18 +55,12 @@ fn a_request_under_way_is_finished() {
     let mut app = TestApp::start();
     let mut owner = app.owner();
     let form = owner.get("/posts/new");
-    let body = format!(
-        "csrf={}&key={}&body=under+way",
-        form.field("csrf"),
-        form.field("key")
-    );
+    let body = format!("csrf={}&key={}&body=under+way", form.field("csrf"), form.field("key"));
     let cookie = owner.cookie("blog_session").unwrap();
     let (first, rest) = body.split_at(40);
 
     let mut stream = TcpStream::connect(&app.address).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let head = format!(
         "POST /posts HTTP/1.1\r\nHost: x\r\nCookie: blog_session={cookie}\r\nContent-Length: {}\r\n\
          Content-Type: application/x-www-form-urlencoded\r\n\r\n{first}",

@@ -31,22 +31,13 @@ fn it_is_valid_with_and_without_posts() {
     write(&mut owner, "second");
     let feed = app.reader().get("/feed.atom").body;
     assert_eq!(texts(&feed, "entry").len(), 2);
-    assert_eq!(
-        texts(&feed, "title"),
-        ["A & B <C>", "second", "first <one>"]
-    );
+    assert_eq!(texts(&feed, "title"), ["A & B <C>", "second", "first <one>"]);
     let ids = texts(&feed, "id");
     assert_eq!(ids[0], blog_id, "the id of the blog never changes");
     assert!(ids.iter().all(|id| id.starts_with("urn:uuid:")));
-    assert_eq!(
-        ids.iter().collect::<std::collections::HashSet<_>>().len(),
-        3
-    );
+    assert_eq!(ids.iter().collect::<std::collections::HashSet<_>>().len(), 3);
     assert_eq!(texts(&feed, "updated").len(), 3);
-    for time in texts(&feed, "updated")
-        .iter()
-        .chain(&texts(&feed, "published"))
-    {
+    for time in texts(&feed, "updated").iter().chain(&texts(&feed, "published")) {
         assert!(
             time.len() == 20 && time.ends_with('Z') && time.as_bytes()[10] == b'T',
             "{time}"
@@ -69,17 +60,9 @@ fn unchanged_means_304() {
     write(&mut owner, "first");
     let mut reader = app.reader();
     let tag = reader.get("/feed.atom").header("etag").unwrap().to_owned();
-    let ask = |tag: &str| {
-        app.reader()
-            .send("GET", "/feed.atom", &[("If-None-Match", tag)], "")
-    };
+    let ask = |tag: &str| app.reader().send("GET", "/feed.atom", &[("If-None-Match", tag)], "");
 
-    for sent in [
-        tag.clone(),
-        format!("W/{tag}"),
-        format!("\"x\", {tag}"),
-        "*".to_owned(),
-    ] {
+    for sent in [tag.clone(), format!("W/{tag}"), format!("\"x\", {tag}"), "*".to_owned()] {
         let response = ask(&sent);
         assert_eq!(response.status, 304, "{sent}");
         assert!(response.body.is_empty());
@@ -98,8 +81,6 @@ fn links_come_from_the_settings_never_from_the_request() {
     let ask = "GET /feed.atom HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
     let feed = crate::http::raw(&app.address, ask.as_bytes()).body;
     assert!(feed.contains("href=\"http://example.onion/posts/1\""));
-    assert!(feed.contains(
-        "rel=\"self\" type=\"application/atom+xml\" href=\"http://example.onion/feed.atom\""
-    ));
+    assert!(feed.contains("rel=\"self\" type=\"application/atom+xml\" href=\"http://example.onion/feed.atom\""));
     assert!(!feed.contains("evil"));
 }

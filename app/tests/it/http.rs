@@ -24,11 +24,7 @@ impl Response {
             .body
             .find(&start)
             .unwrap_or_else(|| panic!("no field {name}: {}", self.body));
-        self.body[at + start.len()..]
-            .split('"')
-            .next()
-            .unwrap()
-            .to_owned()
+        self.body[at + start.len()..].split('"').next().unwrap().to_owned()
     }
 
     pub fn location(&self) -> &str {
@@ -40,9 +36,7 @@ impl Response {
 /// Sends bytes as they are and reads until the server closes.
 pub fn raw(address: &str, request: &[u8]) -> Response {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(30)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     // A server that refuses early may close while we still send; what it answered is there all the same.
     let _ = stream.write_all(request);
     let mut bytes = Vec::new();
@@ -56,14 +50,7 @@ pub fn parse(bytes: &[u8]) -> Response {
         .split_once("\r\n\r\n")
         .unwrap_or_else(|| panic!("no answer: {text:?}"));
     let mut lines = head.split("\r\n");
-    let status = lines
-        .next()
-        .unwrap()
-        .split(' ')
-        .nth(1)
-        .unwrap()
-        .parse()
-        .unwrap();
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     let headers = lines
         .map(|line| line.split_once(": ").unwrap())
         .map(|(key, value)| (key.to_ascii_lowercase(), value.to_owned()))
@@ -103,12 +90,7 @@ impl Browser {
         self.post_with(path, &[], fields)
     }
 
-    pub fn post_with(
-        &mut self,
-        path: &str,
-        headers: &[(&str, &str)],
-        fields: &[(&str, &str)],
-    ) -> Response {
+    pub fn post_with(&mut self, path: &str, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> Response {
         let fields: Vec<_> = fields
             .iter()
             .map(|(key, value)| format!("{key}={}", encode(value)))
@@ -117,13 +99,7 @@ impl Browser {
         self.send("POST", path, &[&kind, headers].concat(), &fields.join("&"))
     }
 
-    pub fn send(
-        &mut self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &str,
-    ) -> Response {
+    pub fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
         let mut request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
             self.address

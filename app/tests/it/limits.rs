@@ -12,16 +12,8 @@ fn has_the_headers(response: &Response, what: &str) {
         ),
         "{what}"
     );
-    assert_eq!(
-        response.header("x-content-type-options"),
-        Some("nosniff"),
-        "{what}"
-    );
-    assert_eq!(
-        response.header("referrer-policy"),
-        Some("same-origin"),
-        "{what}"
-    );
+    assert_eq!(response.header("x-content-type-options"), Some("nosniff"), "{what}");
+    assert_eq!(response.header("referrer-policy"), Some("same-origin"), "{what}");
     assert!(
         response.header("content-type").is_some() || response.body.is_empty(),
         "{what}"
@@ -33,16 +25,11 @@ fn every_response_has_the_headers() {
     let app = TestApp::start();
     let mut reader = app.reader();
     let tag = reader.get("/feed.atom").header("etag").unwrap().to_owned();
-    let mut expect =
-        |method: &str, path: &str, headers: &[(&str, &str)], body: &str, status: u16| {
-            let response = reader.send(method, path, headers, body);
-            assert_eq!(
-                response.status, status,
-                "{method} {path}: {}",
-                response.body
-            );
-            has_the_headers(&response, &format!("{method} {path}"));
-        };
+    let mut expect = |method: &str, path: &str, headers: &[(&str, &str)], body: &str, status: u16| {
+        let response = reader.send(method, path, headers, body);
+        assert_eq!(response.status, status, "{method} {path}: {}", response.body);
+        has_the_headers(&response, &format!("{method} {path}"));
+    };
     let form = [("Content-Type", "application/x-www-form-urlencoded")];
     for path in ["/", "/login", "/feed.atom", "/healthz"] {
         expect("GET", path, &[], "", 200);
@@ -64,13 +51,7 @@ fn every_response_has_the_headers() {
     expect("DELETE", "/posts/1", &[], "", 405);
     expect("GET", "/logout", &[], "", 405);
     expect("POST", "/posts", &form, "csrf=x", 403);
-    expect(
-        "POST",
-        "/login",
-        &[("Content-Type", "application/json")],
-        "{}",
-        415,
-    );
+    expect("POST", "/login", &[("Content-Type", "application/json")], "{}", 415);
     expect("POST", "/login", &[], "", 415);
 }
 
@@ -117,12 +98,9 @@ fn break_database(app: &TestApp) {
     use diesel::connection::SimpleConnection;
     use diesel::prelude::*;
     let path = app.database();
-    let mut connection =
-        diesel::sqlite::SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    let mut connection = diesel::sqlite::SqliteConnection::establish(path.to_str().unwrap()).unwrap();
     connection
-        .batch_execute(
-            "PRAGMA foreign_keys = OFF; DROP TABLE compose_keys; DROP TABLE posts; DROP TABLE site",
-        )
+        .batch_execute("PRAGMA foreign_keys = OFF; DROP TABLE compose_keys; DROP TABLE posts; DROP TABLE site")
         .unwrap();
 }
 
@@ -137,16 +115,10 @@ fn the_405_page_names_what_is_allowed() {
 #[test]
 fn the_log_names_no_reader() {
     let app = TestApp::start();
-    let agent = [
-        ("User-Agent", "Secret/1.0"),
-        ("Referer", "http://secret.example/"),
-    ];
+    let agent = [("User-Agent", "Secret/1.0"), ("Referer", "http://secret.example/")];
     app.reader().send("GET", "/?before=1-1", &agent, "");
     let log = app.log_with("msg=request");
-    let line = log
-        .lines()
-        .find(|line| line.contains("msg=request"))
-        .unwrap();
+    let line = log.lines().find(|line| line.contains("msg=request")).unwrap();
     assert!(
         line.starts_with("ts=20") && line.contains(" method=GET path=/ status=200 ms="),
         "{line}"

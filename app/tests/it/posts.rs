@@ -37,16 +37,9 @@ fn text_is_only_ever_text() {
             for tag in ["<script", "<img", "<svg", "<b>", "<!--", "<!entity"] {
                 assert!(!lower.contains(tag), "{text:?} put {tag} into {page}");
             }
-            assert_eq!(
-                page.matches("</textarea>").count(),
-                page.matches("<textarea").count()
-            );
+            assert_eq!(page.matches("</textarea>").count(), page.matches("<textarea").count());
             // Every attribute of every tag is one that a template or the link writer put there.
-            for tag in page
-                .split('<')
-                .skip(1)
-                .map(|part| part.split('>').next().unwrap())
-            {
+            for tag in page.split('<').skip(1).map(|part| part.split('>').next().unwrap()) {
                 assert!(tag.matches('"').count() % 2 == 0, "{text:?} broke <{tag}>");
                 assert!(
                     !tag.split('"').step_by(2).any(|part| part.contains(" on")),
@@ -76,22 +69,14 @@ fn one_form_posts_once() {
     let mut owner = app.owner();
     let form = owner.get("/posts/new");
     let (csrf, key) = (form.field("csrf"), form.field("key"));
-    let fields = [
-        ("csrf", csrf.as_str()),
-        ("key", key.as_str()),
-        ("body", "only once"),
-    ];
+    let fields = [("csrf", csrf.as_str()), ("key", key.as_str()), ("body", "only once")];
     let first = owner.post("/posts", &fields).location().to_owned();
     // Eight impatient clicks at once.
     let threads: Vec<_> = (0..8)
         .map(|_| {
             let (mut owner, csrf, key) = (owner.clone(), csrf.clone(), key.clone());
             std::thread::spawn(move || {
-                let fields = [
-                    ("csrf", csrf.as_str()),
-                    ("key", key.as_str()),
-                    ("body", "only once"),
-                ];
+                let fields = [("csrf", csrf.as_str()), ("key", key.as_str()), ("body", "only once")];
                 owner.post("/posts", &fields).location().to_owned()
             })
         })
@@ -115,11 +100,7 @@ fn one_form_posts_once() {
 
     // Sent again after the post was deleted, it stays deleted.
     owner.post(&format!("{first}/delete"), &[("csrf", &csrf)]);
-    let fields = [
-        ("csrf", csrf.as_str()),
-        ("key", key.as_str()),
-        ("body", "only once"),
-    ];
+    let fields = [("csrf", csrf.as_str()), ("key", key.as_str()), ("body", "only once")];
     assert_eq!(owner.post("/posts", &fields).location(), "/");
     assert!(!owner.get("/").body.contains("only once"));
     let bad = [("csrf", csrf.as_str()), ("key", "1234"), ("body", "x")];
@@ -131,8 +112,7 @@ fn an_edit_keeps_the_date_and_says_so() {
     let app = TestApp::start();
     let mut owner = app.owner();
     let path = write(&mut owner, "before");
-    let date =
-        |body: &str| body.split("dt-published\" datetime=\"").nth(1).unwrap()[..20].to_owned();
+    let date = |body: &str| body.split("dt-published\" datetime=\"").nth(1).unwrap()[..20].to_owned();
     let published = date(&owner.get(&path).body);
 
     let edit = format!("{path}/edit");
@@ -140,20 +120,13 @@ fn an_edit_keeps_the_date_and_says_so() {
     assert!(form.body.contains(">\nbefore</textarea>"));
     let csrf = form.field("csrf");
     assert_eq!(
-        owner
-            .post(&edit, &[("csrf", &csrf), ("body", "before")])
-            .location(),
+        owner.post(&edit, &[("csrf", &csrf), ("body", "before")]).location(),
         path
     );
-    assert!(
-        !owner.get(&path).body.contains("edited"),
-        "nothing was changed"
-    );
+    assert!(!owner.get(&path).body.contains("edited"), "nothing was changed");
 
     assert_eq!(
-        owner
-            .post(&edit, &[("csrf", &csrf), ("body", "after")])
-            .location(),
+        owner.post(&edit, &[("csrf", &csrf), ("body", "after")]).location(),
         path
     );
     let page = app.reader().get(&path).body;
@@ -165,15 +138,10 @@ fn an_edit_keeps_the_date_and_says_so() {
 
     let empty = owner.post(&edit, &[("csrf", &csrf), ("body", "  ")]);
     assert_eq!(empty.status, 422);
-    assert!(
-        empty.body.contains("the post is empty")
-            && empty.body.contains("aria-describedby=\"help problem\"")
-    );
+    assert!(empty.body.contains("the post is empty") && empty.body.contains("aria-describedby=\"help problem\""));
     assert_eq!(owner.get("/posts/99/edit").status, 404);
     assert_eq!(
-        owner
-            .post("/posts/99/edit", &[("csrf", &csrf), ("body", "x")])
-            .status,
+        owner.post("/posts/99/edit", &[("csrf", &csrf), ("body", "x")]).status,
         404
     );
 }
@@ -195,11 +163,7 @@ fn deleting_asks_first() {
         "/",
         "twice does no harm"
     );
-    assert_eq!(
-        write(&mut owner, "next"),
-        "/posts/2",
-        "the address is not used again"
-    );
+    assert_eq!(write(&mut owner, "next"), "/posts/2", "the address is not used again");
 }
 
 #[test]
@@ -212,10 +176,7 @@ fn a_text_that_is_too_long_comes_back() {
     let response = owner.post("/posts", &[("csrf", &csrf), ("key", &key), ("body", &long)]);
     assert_eq!(response.status, 422);
     assert!(response.body.contains("The post is too long"));
-    assert!(
-        response.body.contains(&long),
-        "what was typed is still there"
-    );
+    assert!(response.body.contains(&long), "what was typed is still there");
     assert_eq!(response.field("key"), key);
 
     let fits = "あ".repeat(21_000);

@@ -98,13 +98,7 @@ fn every_page_is_built_for_everybody() {
     for path in ["/", "/posts/1", "/login", "/nothing"] {
         pages.push(reader.get(path));
     }
-    for path in [
-        "/",
-        "/posts/1",
-        "/posts/new",
-        "/posts/1/edit",
-        "/posts/1/delete",
-    ] {
+    for path in ["/", "/posts/1", "/posts/new", "/posts/1/edit", "/posts/1/delete"] {
         pages.push(owner.get(path));
     }
     for page in pages {
@@ -117,11 +111,7 @@ fn every_page_is_built_for_everybody() {
         let inputs = body.matches("<textarea").count() + body.matches("type=\"password\"").count();
         assert_eq!(body.matches("<label for=").count(), inputs, "{body}");
         // Nothing on a page is fetched from anywhere else.
-        for part in body
-            .split(" src=\"")
-            .skip(1)
-            .chain(body.split("<link ").skip(1))
-        {
+        for part in body.split(" src=\"").skip(1).chain(body.split("<link ").skip(1)) {
             assert!(!part.split('>').next().unwrap().contains("//"), "{part}");
         }
     }
@@ -133,10 +123,7 @@ fn pages_with_the_owners_token_are_kept_nowhere() {
     let mut owner = app.owner();
     write(&mut owner, "text");
     for path in ["/", "/posts/1"] {
-        assert_eq!(
-            app.reader().get(path).header("cache-control"),
-            Some("no-cache")
-        );
+        assert_eq!(app.reader().get(path).header("cache-control"), Some("no-cache"));
         assert_eq!(app.reader().get(path).header("vary"), Some("cookie"));
     }
     for path in [
@@ -147,11 +134,7 @@ fn pages_with_the_owners_token_are_kept_nowhere() {
         "/posts/1/delete",
         "/nothing",
     ] {
-        assert_eq!(
-            owner.get(path).header("cache-control"),
-            Some("no-store"),
-            "{path}"
-        );
+        assert_eq!(owner.get(path).header("cache-control"), Some("no-store"), "{path}");
     }
 }
 
@@ -170,10 +153,7 @@ fn the_stylesheet_may_be_kept_for_ever() {
         .unwrap();
     let style = reader.get(path);
     assert_eq!(style.status, 200);
-    assert_eq!(
-        style.header("content-type"),
-        Some("text/css; charset=utf-8")
-    );
+    assert_eq!(style.header("content-type"), Some("text/css; charset=utf-8"));
     assert!(style.header("cache-control").unwrap().contains("immutable"));
     assert!(style.body.contains("prefers-color-scheme: dark"));
     assert!(!style.body.contains("url(") && !style.body.contains("@import"));

@@ -33,10 +33,7 @@ fn only_the_right_password_signs_in() {
     }
     assert!(browser.get("/").body.contains("Sign out"));
     assert_eq!(browser.get("/login").location(), "/");
-    assert!(
-        !app.log_with("signed in").contains("horse"),
-        "no password in the log"
-    );
+    assert!(!app.log_with("signed in").contains("horse"), "no password in the log");
 }
 
 #[test]
@@ -44,12 +41,7 @@ fn the_cookie_is_insecure_only_on_request() {
     let app = TestApp::start_with(&["--insecure-cookie"]);
     let response = login(&mut app.reader(), PASSWORD);
     assert_eq!(response.status, 303);
-    assert!(
-        response
-            .headers
-            .iter()
-            .all(|(_, value)| !value.contains("Secure"))
-    );
+    assert!(response.headers.iter().all(|(_, value)| !value.contains("Secure")));
 }
 
 #[test]
@@ -63,11 +55,7 @@ fn readers_cannot_change_anything() {
     for path in OWNER_FORMS {
         let response = reader.post(
             path,
-            &[
-                ("csrf", "x"),
-                ("body", "typed <text>"),
-                ("key", &"0".repeat(32)),
-            ],
+            &[("csrf", "x"), ("body", "typed <text>"), ("key", &"0".repeat(32))],
         );
         assert_eq!(response.status, 403, "{path}");
         assert!(
@@ -94,21 +82,12 @@ fn a_form_needs_its_token_and_the_right_origin() {
             assert_eq!(response.status, 403, "{path} took {token:?}");
         }
         assert_eq!(
-            owner
-                .post(path, &[("key", &key), ("body", "forged")])
-                .status,
+            owner.post(path, &[("key", &key), ("body", "forged")]).status,
             403,
             "{path}"
         );
-        for header in [
-            ("Origin", "http://evil.example"),
-            ("Sec-Fetch-Site", "cross-site"),
-        ] {
-            let fields = [
-                ("csrf", csrf.as_str()),
-                ("key", key.as_str()),
-                ("body", "forged"),
-            ];
+        for header in [("Origin", "http://evil.example"), ("Sec-Fetch-Site", "cross-site")] {
+            let fields = [("csrf", csrf.as_str()), ("key", key.as_str()), ("body", "forged")];
             assert_eq!(
                 owner.post_with(path, &[header], &fields).status,
                 403,
@@ -121,15 +100,8 @@ fn a_form_needs_its_token_and_the_right_origin() {
     // "null" says nothing, our own address is right: with the token both pass.
     let origin = format!("http://{}", app.address);
     for header in [("Origin", "null"), ("Origin", origin.as_str())] {
-        let fields = [
-            ("csrf", csrf.as_str()),
-            ("key", key.as_str()),
-            ("body", "mine"),
-        ];
-        assert_eq!(
-            owner.post_with("/posts", &[header], &fields).location(),
-            "/posts/2"
-        );
+        let fields = [("csrf", csrf.as_str()), ("key", key.as_str()), ("body", "mine")];
+        assert_eq!(owner.post_with("/posts", &[header], &fields).location(), "/posts/2");
     }
 }
 
@@ -149,9 +121,7 @@ fn a_session_planted_before_the_login_is_worth_nothing() {
     let app = TestApp::start();
     let planted = "ab".repeat(32);
     let mut browser = app.reader();
-    browser
-        .cookies
-        .push(("blog_session".to_owned(), planted.clone()));
+    browser.cookies.push(("blog_session".to_owned(), planted.clone()));
     assert_eq!(login(&mut browser, PASSWORD).location(), "/");
     assert_ne!(browser.cookie("blog_session").unwrap(), planted);
 
@@ -169,11 +139,7 @@ fn signing_out_and_in_again_ends_the_old_session() {
     let response = owner.post("/logout", &[("csrf", &csrf)]);
     assert_eq!(response.location(), "/");
     assert_eq!(owner.cookie("blog_session"), None);
-    assert_eq!(
-        copy.get("/posts/new").location(),
-        "/login",
-        "the token itself is dead"
-    );
+    assert_eq!(copy.get("/posts/new").location(), "/login", "the token itself is dead");
 
     // The database holds no token that a browser could use.
     let owner = app.owner();
@@ -203,14 +169,7 @@ fn guessing_is_slowed_down_for_everybody_but_the_signed_in() {
         assert_eq!(response.status, 403);
     }
     let refused = refused.expect("never slowed down");
-    assert!(
-        refused
-            .header("retry-after")
-            .unwrap()
-            .parse::<u64>()
-            .unwrap()
-            >= 1
-    );
+    assert!(refused.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
     assert_eq!(
         login(&mut app.reader(), PASSWORD).status,
         429,

@@ -28,14 +28,8 @@ pub fn elements(xml: &str) -> Vec<(String, String)> {
             None => (tag, false),
         };
         let (name, attributes) = tag.split_once(' ').unwrap_or((tag, ""));
-        assert!(
-            name.chars().all(|c| c.is_ascii_alphanumeric()),
-            "odd name: {name}"
-        );
-        assert!(
-            attributes.matches('"').count() % 2 == 0,
-            "odd attributes: {attributes}"
-        );
+        assert!(name.chars().all(|c| c.is_ascii_alphanumeric()), "odd name: {name}");
+        assert!(attributes.matches('"').count() % 2 == 0, "odd attributes: {attributes}");
         unescape(attributes);
         if closed {
             done.push((name.to_owned(), attributes.to_owned()));
@@ -50,8 +44,7 @@ pub fn elements(xml: &str) -> Vec<(String, String)> {
 
 fn unescape(text: &str) -> String {
     for c in text.chars() {
-        let valid =
-            matches!(c, '\t' | '\n' | '\r') || c >= ' ' && c != '\u{fffe}' && c != '\u{ffff}';
+        let valid = matches!(c, '\t' | '\n' | '\r') || c >= ' ' && c != '\u{fffe}' && c != '\u{ffff}';
         assert!(valid, "not a character of XML: {c:?}");
     }
     let mut out = String::new();
@@ -66,11 +59,7 @@ fn unescape(text: &str) -> String {
             "quot" => '"',
             "apos" => '\'',
             number => {
-                let number = number
-                    .strip_prefix('#')
-                    .expect("an unknown entity")
-                    .parse()
-                    .unwrap();
+                let number = number.strip_prefix('#').expect("an unknown entity").parse().unwrap();
                 char::from_u32(number).unwrap()
             }
         });

@@ -2,9 +2,9 @@
 
 use object::elf as constants;
 
-use super::Expectation;
 use super::glibc::{self, Need, Version};
 use super::report::{Check, Finding, Outcome, Rule};
+use super::{Expectation, Waiver};
 use crate::elf::arm::{self, Attributes, Value, tag};
 use crate::elf::{Elf, Encoding, Kind, Relro, Stack};
 use crate::isa::{self, Isa};
@@ -61,7 +61,32 @@ impl Checks {
             outcome: if passed { Outcome::Passed } else { Outcome::Failed },
             found,
             expected: Some(expected),
+            waived: None,
         });
+    }
+
+    /// Takes away the findings that the policy waives. A waiver holds for one rule and one found value; one that
+    /// matches nothing is a finding itself, so that the policy never says more than is so.
+    pub(super) fn waive(&mut self, waivers: &[Waiver]) {
+        for waiver in waivers {
+            let hit = |rule: Rule, found: &str| rule.id() == waiver.rule && found == waiver.found;
+            let before = self.findings.len();
+            self.findings.retain(|finding| !hit(finding.rule, &finding.found));
+            if self.findings.len() == before {
+                self.check(
+                    Rule::Waiver,
+                    false,
+                    format!("{} = {} does not occur", waiver.rule, waiver.found),
+                    "every waiver to match a finding",
+                    "take the waiver out of [[audit.waivers]] in xtask.toml",
+                );
+                continue;
+            }
+            for check in self.checks.iter_mut().filter(|check| hit(check.rule, &check.found)) {
+                check.outcome = Outcome::Waived;
+                check.waived = Some(waiver.reason.clone());
+            }
+        }
     }
 
     fn note(&mut self, rule: Rule, found: impl Into<String>) {
@@ -70,6 +95,7 @@ impl Checks {
             outcome: Outcome::Noted,
             found: found.into(),
             expected: None,
+            waived: None,
         });
     }
 

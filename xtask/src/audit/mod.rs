@@ -7,6 +7,7 @@ mod checks;
 mod glibc;
 mod report;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::target::{FloatAbi, Platform, Target};
@@ -27,6 +28,19 @@ pub struct Expectation {
     pub needed_allowed: Vec<String>,
     /// Version of the base's glibc: `2.41`, or the version of the package (`2.41-12+deb13u1`). `None` when it has none.
     pub glibc: Option<String>,
+    /// Findings that the policy explains away for this target.
+    pub waivers: Vec<Waiver>,
+}
+
+/// A finding that is known to be harmless: `[[audit.waivers]]` of xtask.toml.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiver {
+    /// Identifier of the rule: `arm.simd`.
+    pub rule: String,
+    /// What the file has, exactly as the report words it.
+    pub found: String,
+    /// Why it is harmless.
+    pub reason: String,
 }
 
 /// A program that passed the audit, with the very bytes that were audited.
@@ -64,6 +78,7 @@ pub fn audit(bytes: Vec<u8>, expectation: &Expectation) -> Result<Binary, Box<Re
         checks.linking(&elf, expectation);
         checks.hardening(&elf);
     }
+    checks.waive(&expectation.waivers);
     let triple = Some(expectation.target.triple.to_owned());
     let report = conclude(&bytes, &expectation.file, expectation.platform, triple, checks);
     if report.findings.is_empty() {

@@ -102,6 +102,8 @@ rules! {
     BuildId = "note.build-id", "Build ID";
     /// Section headers and symbol table.
     Symbols = "note.symbols", "Symbols";
+    /// Every waiver of the policy still has its finding.
+    Waiver = "policy.waiver", "Waiver";
 }
 
 impl fmt::Display for Rule {
@@ -120,6 +122,8 @@ pub enum Outcome {
     Failed,
     /// Nothing is expected; a fact worth knowing.
     Noted,
+    /// Not as expected, and the policy says why that is all right here.
+    Waived,
 }
 
 /// One line of the table.
@@ -133,6 +137,9 @@ pub struct Check {
     pub found: String,
     /// What it should have, in words; `None` for what is only noted.
     pub expected: Option<String>,
+    /// The reason of the waiver; for [`Outcome::Waived`] alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waived: Option<String>,
 }
 
 /// Something that keeps the file out of the image.
@@ -203,9 +210,13 @@ impl Report {
                     Outcome::Passed => "ok",
                     Outcome::Failed => "FAIL",
                     Outcome::Noted => "-",
+                    Outcome::Waived => "wvd",
                 };
-                let expected = match (check.outcome, &check.expected) {
-                    (Outcome::Failed, Some(expected)) => format!("expected {}", escape(expected)),
+                let expected = match (check.outcome, &check.expected, &check.waived) {
+                    (Outcome::Failed, Some(expected), _) => format!("expected {}", escape(expected)),
+                    (Outcome::Waived, Some(expected), Some(reason)) => {
+                        format!("expected {}; waived: {}", escape(expected), escape(reason))
+                    }
                     _ => String::new(),
                 };
                 [

@@ -30,23 +30,25 @@ pub fn open(path: &Path) -> Result<Archive> {
     Ok(Archive::read(&bytes, &origin, &limits)?)
 }
 
-/// Writes one archive with all images, all at once. An archive that is there is replaced, any other file is not.
-pub fn write(path: &Path, images: &[(&ImageName, &Image)]) -> Result<Vec<DigestReference>> {
+/// Whether an archive could be written to `path`: nothing is there, or an archive. Changes nothing.
+pub fn check(path: &Path) -> Result<()> {
     let shown = path.display();
     match fs::metadata(path) {
-        Ok(data) if data.is_dir() => {
-            return Err(Error::new(format!("{shown} is a directory, and an archive is a file"))
-                .hint("name a file, or write a directory with oci:PATH"));
-        }
-        Ok(_) => {
-            open(path).map_err(|_| {
-                Error::new(format!("{shown} exists and is not an image archive"))
-                    .hint("choose another path, or delete the file; it was not changed")
-            })?;
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(Error::from(error).context(format!("cannot look at {shown}"))),
+        Ok(data) if data.is_dir() => Err(Error::new(format!("{shown} is a directory, and an archive is a file"))
+            .hint("name a file, or write a directory with oci:PATH")),
+        Ok(_) => open(path).map(drop).map_err(|_| {
+            Error::new(format!("{shown} exists and is not an image archive"))
+                .hint("choose another path, or delete the file; it was not changed")
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::from(error).context(format!("cannot look at {shown}"))),
     }
+}
+
+/// Writes one archive with all images, all at once. An archive that is there is replaced, any other file is not.
+pub fn write(path: &Path, images: &[(&ImageName, &Image)]) -> Result<Vec<DigestReference>> {
+    check(path)?;
+    let shown = path.display();
     let dir = match path.parent() {
         Some(dir) if dir.as_os_str().is_empty() => Path::new("."),
         Some(dir) => dir,

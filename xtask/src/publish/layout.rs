@@ -27,6 +27,29 @@ pub fn open(dir: &Path) -> Result<LayoutDir> {
     Ok(LayoutDir { dir: dir.to_owned() })
 }
 
+/// Whether `dir` could be written to as a layout: it is new, empty or a layout. Changes nothing.
+pub fn check(dir: &Path) -> Result<()> {
+    let shown = dir.display();
+    match fs::metadata(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::from(error).context(format!("cannot look at {shown}"))),
+        Ok(data) if !data.is_dir() => Err(Error::new(format!("{shown} is a file, not a directory"))
+            .hint("choose another path, or docker-archive:PATH for a single file")),
+        Ok(_) if dir.join("oci-layout").exists() => check_marker(dir),
+        Ok(_) => {
+            // A killed run leaves at most a temporary file before the marker.
+            for entry in fs::read_dir(dir).context(|| format!("cannot read {shown}"))? {
+                let name = entry.context(|| format!("cannot read {shown}"))?.file_name();
+                if !name.to_string_lossy().starts_with(".tmp") {
+                    return Err(Error::new(format!("{shown} exists and is not an OCI image layout"))
+                        .hint("choose a new or empty directory; nothing in it was changed"));
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
 impl LayoutDir {
     /// The directory.
     pub fn path(&self) -> &Path {
@@ -94,29 +117,10 @@ struct Writer {
 
 impl Writer {
     fn open(dir: &Path) -> Result<Writer> {
-        let shown = dir.display();
-        match fs::metadata(dir) {
-            Ok(data) if !data.is_dir() => {
-                return Err(Error::new(format!("{shown} is a file, not a directory"))
-                    .hint("choose another path, or docker-archive:PATH for a single file"));
-            }
-            Ok(_) if dir.join("oci-layout").exists() => check_marker(dir)?,
-            Ok(_) => {
-                // A killed run leaves at most a temporary file before the marker.
-                for entry in fs::read_dir(dir).context(|| format!("cannot read {shown}"))? {
-                    let name = entry.context(|| format!("cannot read {shown}"))?.file_name();
-                    if !name.to_string_lossy().starts_with(".tmp") {
-                        return Err(Error::new(format!("{shown} exists and is not an OCI image layout"))
-                            .hint("choose a new or empty directory; nothing in it was changed"));
-                    }
-                }
-                write_atomically(&dir.join("oci-layout"), &marker())?;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                fs::create_dir_all(dir).map_err(|error| full_disk(error, dir))?;
-                write_atomically(&dir.join("oci-layout"), &marker())?;
-            }
-            Err(error) => return Err(Error::from(error).context(format!("cannot look at {shown}"))),
+        check(dir)?;
+        if !dir.join("oci-layout").exists() {
+            fs::create_dir_all(dir).map_err(|error| full_disk(error, dir))?;
+            write_atomically(&dir.join("oci-layout"), &marker())?;
         }
         let blobs = dir.join("blobs").join("sha256");
         fs::create_dir_all(&blobs).map_err(|error| full_disk(error, &blobs))?;

@@ -25,7 +25,7 @@ use signal_hook::iterator::Signals;
 
 pub use config::{Program, RunConfig, Service};
 pub use isolation::{Confinement, Isolation, Namespaces, Paths, choose, command_line};
-pub use qemu::{Processor, QemuUser, find, host_runs};
+pub use qemu::{Processor, QemuUser, find, host_runs, installed};
 pub use server::{Ended, Readiness, STOP_LIMIT, Server, Stopped};
 pub use unpack::{Rootfs, unpack};
 

@@ -56,6 +56,14 @@ pub fn host_runs(platform: Platform) -> bool {
     )
 }
 
+/// The qemu-user that this machine has installed for `platform`; nothing is fetched or tried.
+pub fn installed(cx: &Cx, platform: Platform) -> Option<PathBuf> {
+    let program = platform.qemu().program;
+    cx.shell
+        .which(&format!("{program}-static"))
+        .or_else(|| cx.shell.which(program))
+}
+
 /// Finds what runs `platform`. With `must_be_static`, only a qemu-user that runs inside the image's root directory.
 ///
 /// Order: `qemu-<arch>-static` and `qemu-<arch>` of PATH; else the Debian packages `qemu-user-static` and `qemu-user`,

@@ -1,3 +1,6 @@
-//! Tools that the pipeline needs and fetches itself.
+//! Tools that the work needs: found, or fetched once into the cache; never installed system-wide.
 
 pub mod debs;
+pub mod pip;
+pub mod rust_std;
+pub mod zig;

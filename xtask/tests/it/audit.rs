@@ -21,6 +21,7 @@ fn expectation(file: &str, triple: &str) -> Expectation {
     let target: &'static Target = Target::from_triple(triple).unwrap();
     let is_glibc = target.interpreter.is_some();
     Expectation {
+        waivers: Vec::new(),
         file: file.to_owned(),
         platform: target.platform,
         target,

@@ -7,10 +7,7 @@ use crate::db::schema::{owner, sessions};
 use crate::domain::Stamp;
 
 pub fn password_hash(connection: &mut SqliteConnection) -> QueryResult<Option<String>> {
-    owner::table
-        .select(owner::password_hash)
-        .first(connection)
-        .optional()
+    owner::table.select(owner::password_hash).first(connection).optional()
 }
 
 /// Sets the password and ends every session: whoever knew the old one is out.

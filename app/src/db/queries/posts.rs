@@ -11,11 +11,7 @@ use crate::domain::{Cursor, Stamp};
 const KEY_LIFE_SECONDS: i64 = 90 * 24 * 3600;
 
 /// Posts from newest to oldest, after `before`. The place is a value, not a count, so new posts shift nothing.
-pub fn page(
-    connection: &mut SqliteConnection,
-    before: Option<Cursor>,
-    limit: i64,
-) -> QueryResult<Vec<Post>> {
+pub fn page(connection: &mut SqliteConnection, before: Option<Cursor>, limit: i64) -> QueryResult<Vec<Post>> {
     let end = before.unwrap_or(Cursor {
         created_at: Stamp(i64::MAX),
         id: i64::MAX,
@@ -59,11 +55,7 @@ pub enum Created {
 }
 
 /// Posts once per form: the key and the post are written in the caller's one transaction.
-pub fn create(
-    connection: &mut SqliteConnection,
-    new: &NewPost,
-    now: Stamp,
-) -> QueryResult<Created> {
+pub fn create(connection: &mut SqliteConnection, new: &NewPost, now: Stamp) -> QueryResult<Created> {
     let earlier = compose_keys::table
         .find(new.key.as_slice())
         .select((compose_keys::body_hash, compose_keys::post_id))
@@ -90,10 +82,8 @@ pub fn create(
         ))
         .returning(posts::id)
         .get_result::<i64>(connection)?;
-    diesel::delete(
-        compose_keys::table.filter(compose_keys::created_at.lt(now.0 - KEY_LIFE_SECONDS)),
-    )
-    .execute(connection)?;
+    diesel::delete(compose_keys::table.filter(compose_keys::created_at.lt(now.0 - KEY_LIFE_SECONDS)))
+        .execute(connection)?;
     diesel::insert_into(compose_keys::table)
         .values((
             compose_keys::key.eq(new.key.as_slice()),
@@ -109,12 +99,7 @@ pub fn create(
 }
 
 /// False when there is no such post. The same text again changes nothing, so it is not "edited".
-pub fn update(
-    connection: &mut SqliteConnection,
-    id: i64,
-    body: &str,
-    now: Stamp,
-) -> QueryResult<bool> {
+pub fn update(connection: &mut SqliteConnection, id: i64, body: &str, now: Stamp) -> QueryResult<bool> {
     let Some(post) = find(connection, id)? else {
         return Ok(false);
     };
@@ -189,10 +174,7 @@ mod tests {
             Created::OtherText
         );
         assert!(delete(db, id).unwrap());
-        assert_eq!(
-            create(db, &new(1, "text"), Stamp(1002)).unwrap(),
-            Created::Again(None)
-        );
+        assert_eq!(create(db, &new(1, "text"), Stamp(1002)).unwrap(), Created::Again(None));
         assert_eq!(post(db, 2, 1003), id + 1, "ids are not used twice");
     }
 

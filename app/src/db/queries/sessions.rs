@@ -8,11 +8,7 @@ use crate::domain::Stamp;
 
 pub fn is_live(connection: &mut SqliteConnection, hash: &[u8], now: Stamp) -> QueryResult<bool> {
     let found = sessions::table
-        .filter(
-            sessions::token_hash
-                .eq(hash)
-                .and(sessions::expires_at.gt(now.0)),
-        )
+        .filter(sessions::token_hash.eq(hash).and(sessions::expires_at.gt(now.0)))
         .select(sessions::created_at)
         .first::<i64>(connection)
         .optional()?;
@@ -20,12 +16,7 @@ pub fn is_live(connection: &mut SqliteConnection, hash: &[u8], now: Stamp) -> Qu
 }
 
 /// Starts a session and clears away those that have run out.
-pub fn start(
-    connection: &mut SqliteConnection,
-    hash: &[u8],
-    now: Stamp,
-    until: Stamp,
-) -> QueryResult<()> {
+pub fn start(connection: &mut SqliteConnection, hash: &[u8], now: Stamp, until: Stamp) -> QueryResult<()> {
     diesel::delete(sessions::table.filter(sessions::expires_at.le(now.0))).execute(connection)?;
     diesel::insert_into(sessions::table)
         .values((

@@ -14,11 +14,7 @@ pub fn get(connection: &mut SqliteConnection) -> QueryResult<Site> {
 /// Names the blog, once.
 pub fn create(connection: &mut SqliteConnection, uuid: &str, now: Stamp) -> QueryResult<()> {
     diesel::insert_or_ignore_into(site::table)
-        .values((
-            site::id.eq(1),
-            site::uuid.eq(uuid),
-            site::created_at.eq(now.0),
-        ))
+        .values((site::id.eq(1), site::uuid.eq(uuid), site::created_at.eq(now.0)))
         .execute(connection)?;
     Ok(())
 }

@@ -24,14 +24,7 @@ pub async fn create(state: web::Data<AppState>, sent: OwnerForm) -> Answer {
         Ok(text) => text,
         Err(problem) => {
             let status = StatusCode::UNPROCESSABLE_ENTITY;
-            return new::form(
-                status,
-                &state,
-                &owner,
-                Some(key),
-                typed,
-                problem.to_string(),
-            );
+            return new::form(status, &state, &owner, Some(key), typed, problem.to_string());
         }
     };
     let post = NewPost {
@@ -58,14 +51,7 @@ pub async fn create(state: web::Data<AppState>, sent: OwnerForm) -> Answer {
         Created::Again(None) => Ok(page::redirect("/")),
         Created::OtherText => {
             let problem = "This form was posted before, with another text. Press Post to make a second post of it.";
-            new::form(
-                StatusCode::CONFLICT,
-                &state,
-                &owner,
-                None,
-                typed,
-                problem.to_owned(),
-            )
+            new::form(StatusCode::CONFLICT, &state, &owner, None, typed, problem.to_owned())
         }
     }
 }

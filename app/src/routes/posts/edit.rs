@@ -17,14 +17,7 @@ pub async fn edit(state: web::Data<AppState>, id: PostId, owner: Owner) -> Answe
         .read(move |connection| queries::posts::find(connection, id.0))
         .await?;
     let post = post.ok_or(AppError::NotFound)?;
-    form(
-        StatusCode::OK,
-        &state,
-        &owner,
-        id,
-        &post.body,
-        String::new(),
-    )
+    form(StatusCode::OK, &state, &owner, id, &post.body, String::new())
 }
 
 pub fn form(

@@ -28,10 +28,7 @@ impl FromRequest for PostId {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let text = request.match_info().get("id").unwrap_or_default();
-        let id = text
-            .parse::<i64>()
-            .ok()
-            .filter(|id| *id > 0 && id.to_string() == text);
+        let id = text.parse::<i64>().ok().filter(|id| *id > 0 && id.to_string() == text);
         ready(id.map(Self).ok_or(AppError::NotFound))
     }
 }

@@ -22,8 +22,7 @@ pub async fn update(state: web::Data<AppState>, id: PostId, sent: OwnerForm) -> 
             return edit::form(status, &state, &owner, id, typed, problem.to_string());
         }
     };
-    let change =
-        move |connection: &mut _| posts::update(connection, id.0, text.as_str(), Stamp::now());
+    let change = move |connection: &mut _| posts::update(connection, id.0, text.as_str(), Stamp::now());
     if state.db.write(change).await? {
         Ok(page::redirect(&format!("/posts/{}", id.0)))
     } else {

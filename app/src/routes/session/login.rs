@@ -44,13 +44,7 @@ pub async fn login(request: HttpRequest, state: web::Data<AppState>, form: Form)
     drop(permit);
     if !right {
         tracing::warn!("wrong password");
-        return login_form::form(
-            StatusCode::FORBIDDEN,
-            &state,
-            known,
-            "That is not the password.",
-        )
-        .await;
+        return login_form::form(StatusCode::FORBIDDEN, &state, known, "That is not the password.").await;
     }
 
     // Always a new token, whatever the browser brought along; the session it replaces ends.

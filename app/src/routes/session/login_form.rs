@@ -21,11 +21,7 @@ struct Login<'a> {
     has_owner: bool,
 }
 
-pub async fn login_form(
-    request: HttpRequest,
-    state: web::Data<AppState>,
-    visitor: Visitor,
-) -> Answer {
+pub async fn login_form(request: HttpRequest, state: web::Data<AppState>, visitor: Visitor) -> Answer {
     if visitor.0.is_some() {
         return Ok(page::redirect("/"));
     }
@@ -56,12 +52,7 @@ pub async fn form(
         has_owner: owner.is_some(),
     };
     let mut response = page::render(status, &page)?;
-    let cookie = cookie::write(
-        LOGIN_COOKIE,
-        &token.reveal(),
-        LOGIN_LIFE_SECONDS,
-        state.secure_cookie,
-    );
+    let cookie = cookie::write(LOGIN_COOKIE, &token.reveal(), LOGIN_LIFE_SECONDS, state.secure_cookie);
     page::set_cookie(&mut response, &cookie)?;
     Ok(response)
 }

@@ -16,9 +16,6 @@ pub async fn logout(state: web::Data<AppState>, sent: OwnerForm) -> Answer {
         .write(move |connection| sessions::end(connection, &hash))
         .await?;
     let mut response = page::redirect("/");
-    page::set_cookie(
-        &mut response,
-        &cookie::write(COOKIE, "", 0, state.secure_cookie),
-    )?;
+    page::set_cookie(&mut response, &cookie::write(COOKIE, "", 0, state.secure_cookie))?;
     Ok(response)
 }

@@ -1,0 +1,271 @@
+//! The command line: clap structs only. What a verb does is in `verb/`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::oci::reference::Destination;
+use crate::plan::StdChoice;
+use crate::target::{Base, Platform};
+
+/// From source to an image that runs on a Raspberry Pi Zero.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    version,
+    max_term_width = 110,
+    after_help = "\
+Examples:
+  cargo xtask image                                      the blog for linux/arm/v6, from scratch
+  cargo xtask image --base scratch --base debian --load  two images, into the Docker daemon
+  cargo xtask run                                        serve it here under an emulated ARM1176
+  cargo xtask size                                       what each image costs
+
+Exit status: 0 fine, 1 it ran and found problems, 2 it could not do the work."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Options of every verb.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// Show every command that is run
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Print nothing but results, warnings and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Where fetched tools and packages are kept [default: raspi-image in the XDG cache home]
+    #[arg(long, global = true, value_name = "DIR", env = "XTASK_CACHE_DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// Fetch nothing: use what the cache and cargo's own cache hold
+    #[arg(long, global = true)]
+    pub offline: bool,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Compile, audit, assemble and publish images
+    Image(ImageArgs),
+    /// Compare what the images built so far cost
+    Size(SizeArgs),
+    /// Serve an image under qemu-user, with the CPU of its platform
+    Run(RunArgs),
+    /// Check ELF files, or the program of an image, against a platform
+    Audit(AuditArgs),
+    /// Run all tests of the repository
+    Test(TestArgs),
+    /// Measure the pipeline against bare cargo, buildah and docker, as ratios within one run
+    Bench(BenchArgs),
+    /// Say what is there, what is missing and how it would be had; change nothing
+    Doctor(DoctorArgs),
+    /// Fetch the compiler and linker of all targets, so that plain `cargo build --target` works
+    Setup,
+    /// List or empty the cache directory
+    #[command(subcommand)]
+    Cache(CacheVerb),
+}
+
+/// `cargo xtask image`.
+#[derive(Debug, Default, Args)]
+#[command(after_help = "\
+DEST is oci:PATH (an image layout), docker-archive:PATH (what `docker load` and skopeo read), or docker-daemon:NAME[:TAG].
+Each image is one line on stdout: its destination and digest.
+
+Examples:
+  cargo xtask image --base debian --with busybox
+  cargo xtask image --platform linux/arm/v6 --platform linux/amd64 --to oci:/tmp/blog
+  cargo xtask image --dry-run --json")]
+pub struct ImageArgs {
+    /// Base image: scratch or debian [default: xtask.toml]
+    #[arg(long = "base", value_name = "BASE")]
+    pub bases: Vec<Base>,
+    /// Platform: linux/arm/v6, linux/arm/v7, linux/arm64 or linux/amd64 [default: xtask.toml]
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub platforms: Vec<Platform>,
+    /// Where the image goes [default: oci:target/images/BASE-PLATFORM]
+    #[arg(long = "to", value_name = "DEST")]
+    pub destinations: Vec<Destination>,
+    /// Load it into the Docker daemon as NAME:BASE-PLATFORM
+    #[arg(long)]
+    pub load: bool,
+    /// Add a package, with what it depends on, to a base that has packages
+    #[arg(long = "with", value_name = "PACKAGE")]
+    pub with: Vec<String>,
+    /// Where Rust's std comes from
+    #[arg(long, value_enum)]
+    pub std: Option<StdChoice>,
+    /// Debian's mirror, when apt on this machine is not configured with one
+    #[arg(long, value_name = "URL")]
+    pub debian_mirror: Option<String>,
+    /// Resolve the packages of the base anew instead of using the versions resolved last
+    #[arg(long)]
+    pub refresh: bool,
+    /// Print the plan and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print JSON: the plan with --dry-run, else one object an image
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `cargo xtask size`.
+#[derive(Debug, Args)]
+pub struct SizeArgs {
+    /// Image layouts to compare [default: all in target/images]
+    #[arg(value_name = "oci:PATH")]
+    pub layouts: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `cargo xtask run`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The image is the one that `cargo xtask image` made last for that base and platform; it is made first if there is none.
+What the server stores stays in target/run/BASE-PLATFORM/data between runs.
+
+Examples:
+  cargo xtask run
+  cargo xtask run --port 0 --env BLOG_TITLE=Notes
+  cargo xtask run -- owner set      another command of the image")]
+pub struct RunArgs {
+    /// Base of the image to run
+    #[arg(long, default_value = "scratch")]
+    pub base: Base,
+    /// Platform of the image to run
+    #[arg(long, default_value = "linux/arm/v6")]
+    pub platform: Platform,
+    /// Port on 127.0.0.1; 0 takes a free one
+    #[arg(long, default_value_t = 8080)]
+    pub port: u16,
+    /// Directory for the image's volume
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Start with an empty volume
+    #[arg(long, conflicts_with = "data")]
+    pub fresh: bool,
+    /// Set a variable in the image's environment
+    #[arg(long = "env", short = 'e', value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// How the image's root becomes the program's root
+    #[arg(long, value_enum, default_value = "auto")]
+    pub isolation: Isolation,
+    /// Seconds to wait for the first answer
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    pub wait: u64,
+    /// Arguments instead of the image's CMD
+    #[arg(last = true, value_name = "ARGS")]
+    pub args: Vec<String>,
+}
+
+/// `--isolation`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Isolation {
+    /// chroot where the system allows it, else prefix
+    Auto,
+    /// The image's root is the root (user and mount namespace)
+    Chroot,
+    /// qemu looks libraries up in the image; the volume's path is replaced in environment and arguments
+    Prefix,
+}
+
+/// `cargo xtask audit`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without arguments: the programs of all images in target/images.
+
+Examples:
+  cargo xtask audit
+  cargo xtask audit target/arm-unknown-linux-musleabihf/release/blog
+  cargo xtask audit --platform linux/arm/v6 /usr/bin/some-program
+  cargo xtask audit oci:target/images/scratch-armv6")]
+pub struct AuditArgs {
+    /// ELF files, or oci:PATH
+    #[arg(value_name = "FILE|oci:PATH")]
+    pub inputs: Vec<String>,
+    /// Platform that a FILE is meant for
+    #[arg(long, default_value = "linux/arm/v6")]
+    pub platform: Platform,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `cargo xtask test`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What a test needs and this machine lacks is said and skipped; XTASK_REQUIRE_ALL=1 turns every skip into a failure.
+
+Examples:
+  cargo xtask test
+  cargo xtask test --only clippy --only blog
+  cargo xtask test --only xtask -- audit::")]
+pub struct TestArgs {
+    /// Run this step only (may be repeated)
+    #[arg(long, value_enum, value_name = "STEP")]
+    pub only: Vec<TestStep>,
+    /// Arguments for the test programs
+    #[arg(last = true, value_name = "ARGS")]
+    pub args: Vec<String>,
+}
+
+/// A step of `cargo xtask test`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TestStep {
+    /// cargo fmt --check
+    Fmt,
+    /// cargo clippy with warnings denied
+    Clippy,
+    /// cargo doc without warnings
+    Doc,
+    /// cargo deny: licences, sources, banned crates
+    Deny,
+    /// Tests of the blog
+    Blog,
+    /// Tests of the pipeline
+    Xtask,
+}
+
+/// `cargo xtask bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Runs of each measurement; medians are reported
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub runs: usize,
+}
+
+/// `cargo xtask doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `cargo xtask cache`.
+#[derive(Debug, Subcommand)]
+pub enum CacheVerb {
+    /// What is kept, with sizes
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete everything that can be fetched or made again
+    Prune {
+        /// Delete only what was not used for this many days
+        #[arg(long, value_name = "DAYS")]
+        older_than: Option<u64>,
+    },
+}

@@ -1,0 +1,286 @@
+//! The only caller of cargo. Makes the [`Artifact`] out of cargo's own messages, never out of a path that was guessed.
+
+use std::fs;
+use std::path::PathBuf;
+
+use cargo_metadata::{Message, TargetKind};
+use serde::{Deserialize, Serialize};
+
+use crate::cx::Cx;
+use crate::error::{Context, Error, Result};
+use crate::plan::{CompilePlan, Plan, StdSource};
+use crate::shell::Command;
+use crate::target::Target;
+use crate::toolchain::rust_std::Compiler;
+
+/// A program that cargo says it has made, with how it was made.
+#[derive(Clone, Debug)]
+pub struct Artifact {
+    /// Where cargo put it.
+    pub path: PathBuf,
+    /// Its bytes, read once: what is audited is what is packed.
+    pub bytes: Vec<u8>,
+    /// The target it was made for.
+    pub target: &'static Target,
+    /// Where its std came from.
+    pub std: StdSource,
+    /// The compiler.
+    pub compiler: Compiler,
+    /// The arguments of the link that made it, one each.
+    pub link_line: Vec<String>,
+}
+
+/// cargo in the workspace. Every use of cargo starts here.
+pub fn cargo(cx: &Cx) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = cx.shell.command(cargo).current_dir(&cx.root);
+    // Set by `cargo run` for us; they must not leak into the build of something else.
+    for name in [
+        "CARGO_MANIFEST_DIR",
+        "CARGO_MANIFEST_PATH",
+        "CARGO_PKG_NAME",
+        "CARGO_PKG_VERSION",
+        "CARGO_PRIMARY_PACKAGE",
+    ] {
+        command = command.env_remove(name);
+    }
+    command
+}
+
+/// The arguments that make `cargo build` compile `compile.triple` reproducibly. Public so that the benchmark can run
+/// the very same build without anything around it.
+pub fn build_command(
+    cx: &Cx,
+    plan: &Plan,
+    compile: &CompilePlan,
+    std: StdSource,
+    compiler: &Compiler,
+) -> Result<Command> {
+    let target = Target::from_triple(&compile.triple).context(|| format!("unknown triple {}", compile.triple))?;
+    let mut command = cargo(cx)
+        .args([
+            "build",
+            "--locked",
+            "--profile",
+            &plan.profile,
+            "--target",
+            target.triple,
+        ])
+        .args(["--package", &plan.package, "--bin", &plan.binary])
+        .args(["--message-format", "json-render-diagnostics"])
+        .arg("--config")
+        .arg(format!(
+            "target.{}.rustflags={}",
+            target.triple,
+            serde_json::to_string(&remap(cx, compiler))?
+        ))
+        .env("SOURCE_DATE_EPOCH", plan.source.source_date_epoch.to_string())
+        .env("XTASK_LINK_LINE", link_line_path(cx, target));
+    if target.triple == "x86_64-unknown-linux-gnu" {
+        // Not in .cargo/config.toml: there it would also link everything that is built for a PC itself.
+        let scripts = cx.root.join(crate::toolchain::zig::SCRIPTS);
+        command = command
+            .env(
+                "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER",
+                scripts.join(format!("{}-link", target.triple)),
+            )
+            .env(
+                "CC_x86_64_unknown_linux_gnu",
+                scripts.join(format!("{}-cc", target.triple)),
+            )
+            .env("AR_x86_64_unknown_linux_gnu", scripts.join("ar"));
+    }
+    if cx.offline {
+        command = command.arg("--offline");
+    }
+    if std == StdSource::Source {
+        command = command
+            .env("RUSTC_BOOTSTRAP", "1")
+            .args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"]);
+    }
+    Ok(command)
+}
+
+/// Paths of this machine, replaced in everything that the compiler writes.
+fn remap(cx: &Cx, compiler: &Compiler) -> Vec<String> {
+    let cargo_home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
+        .unwrap_or_default();
+    // The last match wins in rustc, so the workspace, which may lie inside the home directory, comes last.
+    [
+        (compiler.sysroot.as_path(), "/rust"),
+        (cargo_home.as_path(), "/cargo"),
+        (cx.root.as_path(), "/src"),
+    ]
+    .iter()
+    .filter(|(from, _)| !from.as_os_str().is_empty())
+    .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
+    .collect()
+}
+
+fn link_line_path(cx: &Cx, target: &Target) -> PathBuf {
+    cx.root.join("target/xtask").join(format!("link-{}.txt", target.triple))
+}
+
+/// Compiles one triple. cargo's progress and diagnostics go to stderr as they come.
+pub fn compile(cx: &Cx, plan: &Plan, compile: &CompilePlan, std: StdSource, compiler: &Compiler) -> Result<Artifact> {
+    let target = Target::from_triple(&compile.triple).context(|| format!("unknown triple {}", compile.triple))?;
+    let link_line = link_line_path(cx, target);
+    if let Some(dir) = link_line.parent() {
+        fs::create_dir_all(dir).context(|| format!("cannot create {}", dir.display()))?;
+    }
+    let mut messages = Messages::new(&plan.package, &plan.binary);
+    let command = build_command(cx, plan, compile, std, compiler)?;
+    let status = command.lines(|line| messages.take(line))?;
+    if !status.success() {
+        return Err(Error::new(format!(
+            "cargo could not compile {} for {}",
+            plan.package, target.triple
+        ))
+        .hint("what cargo and the compiler said is above; `-v` shows the whole command"));
+    }
+    let path = messages.executable(target.triple)?;
+    let bytes = fs::read(&path).context(|| format!("cannot read what cargo made: {}", path.display()))?;
+    let link_line = fs::read_to_string(&link_line)
+        .unwrap_or_default()
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    Ok(Artifact {
+        path,
+        bytes,
+        target,
+        std,
+        compiler: compiler.clone(),
+        link_line,
+    })
+}
+
+/// Collects from cargo's JSON messages what matters here.
+#[derive(Debug, Default)]
+struct Messages {
+    package: String,
+    binary: String,
+    executables: Vec<PathBuf>,
+    finished: Option<bool>,
+}
+
+/// The summary of a build for people.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Built {
+    /// Bytes of the program.
+    pub size: u64,
+}
+
+impl Messages {
+    fn new(package: &str, binary: &str) -> Self {
+        Messages {
+            package: package.to_owned(),
+            binary: binary.to_owned(),
+            ..Messages::default()
+        }
+    }
+
+    fn take(&mut self, line: &str) -> Result<()> {
+        // A line that is not a message comes from a build script or rustc itself: harmless, and not for us.
+        let Ok(message) = serde_json::from_str::<Message>(line) else {
+            return Ok(());
+        };
+        match message {
+            Message::CompilerArtifact(artifact)
+                if artifact.target.name == self.binary
+                    && artifact.target.kind.contains(&TargetKind::Bin)
+                    && is_package(&artifact.package_id.repr, &self.package) =>
+            {
+                self.executables
+                    .extend(artifact.executable.map(|path| path.into_std_path_buf()));
+            }
+            Message::BuildFinished(finished) => self.finished = Some(finished.success),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The one executable that was expected.
+    fn executable(self, triple: &str) -> Result<PathBuf> {
+        if self.finished != Some(true) {
+            return Err(Error::new("cargo ended without saying that the build finished"));
+        }
+        match self.executables.as_slice() {
+            [path] if path.components().any(|part| part.as_os_str() == triple) => Ok(path.clone()),
+            [path] => Err(Error::new(format!(
+                "cargo made {}, which is not for {triple}",
+                path.display()
+            ))),
+            [] => Err(Error::new(format!(
+                "cargo did not report a binary `{}` of package `{}`",
+                self.binary, self.package
+            ))
+            .hint("do [image] package and binary in xtask.toml name your server?")),
+            several => Err(Error::new(format!(
+                "cargo reported {} binaries `{}`, one was expected",
+                several.len(),
+                self.binary
+            ))),
+        }
+    }
+}
+
+/// Package ids look like `path+file:///src/app#blog@0.1.0`, or `...app#0.1.0` when directory and package share the name.
+fn is_package(id: &str, name: &str) -> bool {
+    let Some((source, rest)) = id.split_once('#') else {
+        return id.starts_with(&format!("{name} "));
+    };
+    match rest.split_once('@') {
+        Some((package, _)) => package == name,
+        None => source.rsplit('/').next() == Some(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn artifact(executable: &str) -> String {
+        format!(
+            r#"{{"reason":"compiler-artifact","package_id":"path+file:///src/app#blog@0.1.0","manifest_path":"/src/app/Cargo.toml","target":{{"kind":["bin"],"crate_types":["bin"],"name":"blog","src_path":"/src/app/src/main.rs","edition":"2024","doc":true,"doctest":false,"test":true}},"profile":{{"opt_level":"z","debuginfo":0,"debug_assertions":false,"overflow_checks":false,"test":false}},"features":[],"filenames":["{executable}"],"executable":"{executable}","fresh":true}}"#
+        )
+    }
+
+    const FINISHED: &str = r#"{"reason":"build-finished","success":true}"#;
+
+    fn run(lines: &[&str]) -> Result<PathBuf> {
+        let mut messages = Messages::new("blog", "blog");
+        for line in lines {
+            messages.take(line)?;
+        }
+        messages.executable("arm-unknown-linux-musleabihf")
+    }
+
+    #[test]
+    fn only_the_expected_executable_is_taken() {
+        let good = artifact("/t/arm-unknown-linux-musleabihf/release/blog");
+        assert_eq!(
+            run(&[&good, "noise", FINISHED]).unwrap(),
+            PathBuf::from("/t/arm-unknown-linux-musleabihf/release/blog")
+        );
+        let host = artifact("/t/release/blog");
+        assert!(run(&[&host, FINISHED]).unwrap_err().to_string().contains("not for arm"));
+        assert!(run(&[&good]).unwrap_err().to_string().contains("without saying"));
+        assert!(run(&[FINISHED]).unwrap_err().to_string().contains("did not report"));
+        assert!(
+            run(&[&good, &good, FINISHED])
+                .unwrap_err()
+                .to_string()
+                .contains("2 binaries")
+        );
+    }
+
+    #[test]
+    fn package_ids_are_understood_in_both_forms() {
+        assert!(is_package("path+file:///src/app#blog@0.1.0", "blog"));
+        assert!(is_package("path+file:///src/blog#0.1.0", "blog"));
+        assert!(!is_package("path+file:///src/app#weblog@0.1.0", "blog"));
+    }
+}

@@ -1,0 +1,195 @@
+//! xtask.toml: what is allowed, expected and affordable. Pure: from text to values, every unknown key refused.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::audit::{Rule, Waiver};
+use crate::base::debian::DebianPolicy;
+use crate::target::{Base, Platform, Target};
+
+/// The whole of xtask.toml.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// What is built and put into images.
+    pub image: ImagePolicy,
+    /// What `cargo xtask image` makes when not told otherwise.
+    pub defaults: Defaults,
+    /// What the audit allows.
+    pub audit: AuditPolicy,
+    /// How bases are composed.
+    pub base: BasePolicies,
+    /// Compressed bytes that an image of a base may have.
+    pub budget: BTreeMap<Base, u64>,
+    /// Pinned tools.
+    pub tools: BTreeMap<String, Tool>,
+}
+
+/// `[image]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImagePolicy {
+    /// Cargo package that is compiled.
+    pub package: String,
+    /// Its binary target.
+    pub binary: String,
+    /// Repository name of the images, without tag.
+    pub name: String,
+    /// Where the binary lies in the `compile` stage of the Dockerfile.
+    pub compiled: String,
+    /// An empty directory there, for the volume.
+    pub data: String,
+    /// Path of the Dockerfile in the workspace.
+    pub dockerfile: String,
+    /// Stage that describes the image.
+    pub stage: String,
+    /// Port that the image listens on.
+    pub port: u16,
+    /// Directory that holds the data.
+    pub volume: String,
+    /// Path that answers GET with success as soon as the server serves.
+    pub ready: String,
+}
+
+/// `[defaults]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Defaults {
+    /// `--base`.
+    pub bases: Vec<Base>,
+    /// `--platform`.
+    pub platforms: Vec<Platform>,
+}
+
+/// `[audit]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditPolicy {
+    /// DT_NEEDED that a binary for a base may have; `*` stands for any run of characters.
+    pub needed: BTreeMap<Base, Vec<String>>,
+    /// Findings that are known to be harmless.
+    #[serde(default)]
+    pub waivers: Vec<TargetWaiver>,
+}
+
+/// `[[audit.waivers]]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetWaiver {
+    /// The triple that it holds for.
+    pub triple: String,
+    /// Identifier of the rule.
+    pub rule: String,
+    /// What is found, word for word.
+    pub found: String,
+    /// Why it is harmless.
+    pub reason: String,
+}
+
+/// `[base.*]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct BasePolicies {
+    /// `[base.debian]`.
+    pub debian: DebianPolicy,
+}
+
+/// `[tools.*]`: a program inside a Python wheel.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tool {
+    /// Name of the distribution when it differs from the table's name.
+    pub distribution: Option<String>,
+    /// Exact version.
+    pub version: String,
+    /// SHA-256 of the wheels that are accepted.
+    pub sha256: Vec<String>,
+    /// Path of the program inside the wheel.
+    pub program: String,
+}
+
+impl Policy {
+    /// Parses xtask.toml. The error names line and key.
+    pub fn parse(text: &str) -> Result<Policy, String> {
+        let policy: Policy = toml::from_str(text).map_err(|error| error.to_string())?;
+        for (name, tool) in &policy.tools {
+            let wrong = tool
+                .sha256
+                .iter()
+                .find(|hash| hash.len() != 64 || !hash.bytes().all(|b| b.is_ascii_hexdigit()));
+            if let Some(hash) = wrong {
+                return Err(format!("tools.{name}: `{hash}` is not a SHA-256 in hex"));
+            }
+        }
+        for waiver in &policy.audit.waivers {
+            if !Rule::ALL.iter().any(|rule| rule.id() == waiver.rule) {
+                return Err(format!("audit.waivers: there is no rule `{}`", waiver.rule));
+            }
+            if Target::from_triple(&waiver.triple).is_none() {
+                return Err(format!("audit.waivers: there is no triple `{}`", waiver.triple));
+            }
+            if waiver.reason.trim().is_empty() {
+                return Err(format!(
+                    "audit.waivers: the waiver of {} for {} gives no reason",
+                    waiver.rule, waiver.triple
+                ));
+            }
+        }
+        if policy.defaults.bases.is_empty() || policy.defaults.platforms.is_empty() {
+            return Err("defaults: at least one base and one platform are needed".to_owned());
+        }
+        Ok(policy)
+    }
+
+    /// The waivers for a triple.
+    pub fn waivers(&self, triple: &str) -> Vec<Waiver> {
+        let waiver = |waiver: &TargetWaiver| Waiver {
+            rule: waiver.rule.clone(),
+            found: waiver.found.clone(),
+            reason: waiver.reason.clone(),
+        };
+        self.audit
+            .waivers
+            .iter()
+            .filter(|waiver| waiver.triple == triple)
+            .map(waiver)
+            .collect()
+    }
+
+    /// DT_NEEDED allowed on `base`.
+    pub fn needed(&self, base: Base) -> &[String] {
+        self.audit.needed.get(&base).map_or(&[], Vec::as_slice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = include_str!("../../xtask.toml");
+
+    #[test]
+    fn the_policy_of_this_repository_is_sound() {
+        let policy = Policy::parse(TEXT).unwrap();
+        for base in Base::ALL {
+            assert!(policy.budget.contains_key(&base), "no budget for {base}");
+            assert!(
+                policy.audit.needed.contains_key(&base),
+                "no DT_NEEDED policy for {base}"
+            );
+        }
+        assert!(
+            policy.needed(Base::Scratch).is_empty(),
+            "a scratch image holds no library"
+        );
+    }
+
+    #[test]
+    fn a_key_that_nobody_reads_is_refused() {
+        let error = Policy::parse(&format!(
+            "{TEXT}\n[tools.x]\nversion='1'\nsha256=[]\nprogram='p'\ncolour='red'\n"
+        ));
+        assert!(error.is_err_and(|message| message.contains("colour")));
+    }
+}

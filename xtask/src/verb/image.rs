@@ -1,0 +1,342 @@
+//! `cargo xtask image`: plan, compile, audit, assemble, publish.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::audit::{Binary, Expectation, audit};
+use crate::base;
+use crate::cli::ImageArgs;
+use crate::compile::{Artifact, compile};
+use crate::context;
+use crate::cx::Cx;
+use crate::error::{Context, Error, Result};
+use crate::oci::dockerfile::{self, FinalStage};
+use crate::oci::image::{BaseImage, CopySource, MemoryFiles, Package, SourceFile, assemble};
+use crate::oci::layer::EntryKind;
+use crate::oci::{Destination, Image, ImageName};
+use crate::plan::{self, ImagePlan, Plan, Request};
+use crate::policy::Policy;
+use crate::publish::daemon::Daemon;
+use crate::publish::{archive, layout};
+use crate::toolchain::rust_std::{self, Compiler};
+use crate::toolchain::zig::{self, Zig};
+use crate::ui::bytes;
+use crate::verb::{Outcome, policy};
+use crate::workspace;
+
+/// What is told of an image that was made.
+#[derive(Debug, Serialize)]
+pub struct Made {
+    /// `scratch`, `debian`.
+    pub base: String,
+    /// Where the base came from.
+    pub origin: String,
+    /// OCI platform.
+    pub platform: String,
+    /// Triple of the program.
+    pub triple: String,
+    /// Digest of the manifest.
+    pub digest: String,
+    /// Bytes that an engine without any of it pulls.
+    pub pull_size: u64,
+    /// One a destination, as printed.
+    pub references: Vec<String>,
+    /// Packages of the base.
+    pub packages: Vec<Package>,
+}
+
+/// Runs the verb.
+pub fn run(cx: &Cx, args: &ImageArgs) -> Result<Outcome> {
+    let policy = policy(cx)?;
+    let compiler = Compiler::detect(cx)?;
+    let plan = resolve(cx, args, &policy, &compiler)?;
+    if args.dry_run {
+        let text = if args.json {
+            serde_json::to_string_pretty(&plan)?
+        } else {
+            plan.text().trim_end().to_owned()
+        };
+        cx.ui.result(&text);
+        return Ok(Outcome::Fine);
+    }
+    let Some(made) = make(cx, args, &policy, &plan, &compiler)? else {
+        return Ok(Outcome::Findings);
+    };
+    if args.json {
+        cx.ui.result(&serde_json::to_string_pretty(&made)?);
+    } else {
+        made.iter()
+            .flat_map(|made| &made.references)
+            .for_each(|reference| cx.ui.result(reference));
+    }
+    Ok(Outcome::Fine)
+}
+
+/// The plan for these arguments.
+pub fn resolve(cx: &Cx, args: &ImageArgs, policy: &Policy, compiler: &Compiler) -> Result<Plan> {
+    let epoch = std::env::var("SOURCE_DATE_EPOCH").ok();
+    let facts = workspace::facts(&cx.shell, &cx.root, epoch.as_deref())?;
+    let request = Request {
+        bases: args.bases.clone(),
+        platforms: args.platforms.clone(),
+        destinations: args.destinations.clone(),
+        load: args.load,
+        with: args.with.clone(),
+        std: args.std,
+    };
+    plan::resolve(&request, policy, &facts, |triple, choice| {
+        rust_std::ready(cx, compiler, triple, choice)
+    })
+    .map_err(Error::new)
+}
+
+/// Does what the plan says. `None` when the audit had findings, which were shown.
+pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &Compiler) -> Result<Option<Vec<Made>>> {
+    // What can be wrong without compiling is found before compiling.
+    let stages = stages(cx, policy, plan)?;
+    check_destinations(cx, plan)?;
+    let zig = zig::provision(cx, policy)?;
+    let mut artifacts = BTreeMap::new();
+    for planned in &plan.compile {
+        let std = rust_std::provision(cx, compiler, &planned.triple, planned.std)?;
+        artifacts.insert(planned.triple.as_str(), compile(cx, plan, planned, std, compiler)?);
+    }
+    let mut images = Vec::new();
+    let mut refused = false;
+    for (planned, stage) in plan.images.iter().zip(&stages) {
+        let artifact = artifacts
+            .get(planned.triple.as_str())
+            .context(|| format!("{} was not compiled", planned.triple))?;
+        let options = base::debian::Options {
+            with: &planned.with,
+            mirror: args.debian_mirror.as_deref(),
+            refresh: args.refresh,
+        };
+        let base = base::resolve(cx, planned.base, planned.platform, &policy.base.debian, options)?.image;
+        match audited(policy, artifact, planned, &base) {
+            Ok(binary) => {
+                let origin = base.origin.clone();
+                let packages = base.packages.clone();
+                let image = pack(cx, policy, plan, planned, stage, &binary, base, artifact, &zig)?;
+                images.push((planned, image, origin, packages));
+            }
+            Err(report) => {
+                cx.ui.text(&report.text());
+                cx.ui.warn(&format!(
+                    "{}: {} is not for {}; no image was written",
+                    planned.name, plan.binary, planned.platform
+                ));
+                refused = true;
+            }
+        }
+    }
+    if refused {
+        return Ok(None);
+    }
+    let references = publish(cx, &images)?;
+    let made = images
+        .iter()
+        .zip(references)
+        .map(|((planned, image, origin, packages), references)| {
+            cx.ui.step(
+                "Image",
+                &format!(
+                    "{} for {}: {} to pull",
+                    planned.name,
+                    planned.platform,
+                    bytes(image.pull_size())
+                ),
+            );
+            Made {
+                base: planned.base.to_string(),
+                origin: origin.clone(),
+                platform: planned.platform.to_string(),
+                triple: planned.triple.clone(),
+                digest: image.manifest().digest().to_string(),
+                pull_size: image.pull_size(),
+                references,
+                packages: packages.clone(),
+            }
+        });
+    Ok(Some(made.collect()))
+}
+
+/// The final stage as it is for each image: the base is a build argument.
+fn stages(cx: &Cx, policy: &Policy, plan: &Plan) -> Result<Vec<FinalStage>> {
+    let path = cx.root.join(&policy.image.dockerfile);
+    let text = fs::read_to_string(&path).context(|| format!("cannot read {}", cx.show(&path)))?;
+    let stage = |image: &ImagePlan| {
+        let args = BTreeMap::from([
+            ("BASE".to_owned(), image.base.to_string()),
+            ("VERSION".to_owned(), plan.source.version.clone()),
+            ("REVISION".to_owned(), plan.source.revision.clone().unwrap_or_default()),
+        ]);
+        dockerfile::evaluate(&text, &args, &policy.image.stage)
+            .map_err(|error| Error::new(format!("{}: {error}", policy.image.dockerfile)))
+    };
+    plan.images.iter().map(stage).collect()
+}
+
+/// A destination that cannot work is said before the work.
+fn check_destinations(cx: &Cx, plan: &Plan) -> Result<()> {
+    for destination in plan.images.iter().flat_map(|image| &image.destinations) {
+        match destination {
+            Destination::OciLayout(path) => layout::check(&place(cx, path))?,
+            Destination::DockerArchive(path) => archive::check(&place(cx, path))?,
+            Destination::DockerDaemon(_) => {
+                Daemon::from_environment()?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A path of the command line: relative to where the user stands, but the default one is relative to the workspace.
+fn place(cx: &Cx, path: &str) -> PathBuf {
+    let path = Path::new(path);
+    if path.starts_with("target/images") {
+        cx.root.join(path)
+    } else {
+        path.to_owned()
+    }
+}
+
+fn audited(
+    policy: &Policy,
+    artifact: &Artifact,
+    planned: &ImagePlan,
+    base: &BaseImage,
+) -> Result<Binary, Box<crate::audit::Report>> {
+    let expectation = Expectation {
+        file: format!(
+            "{}/{}",
+            artifact.target.triple,
+            artifact.path.file_name().unwrap_or_default().to_string_lossy()
+        ),
+        platform: planned.platform,
+        target: artifact.target,
+        needed_allowed: planned.needed.clone(),
+        glibc: base.glibc.clone(),
+        waivers: policy.waivers(artifact.target.triple),
+    };
+    audit(artifact.bytes.clone(), &expectation)
+}
+
+#[allow(clippy::too_many_arguments)]
+fn pack(
+    cx: &Cx,
+    policy: &Policy,
+    plan: &Plan,
+    planned: &ImagePlan,
+    stage: &FinalStage,
+    binary: &Binary,
+    base: BaseImage,
+    artifact: &Artifact,
+    zig: &Zig,
+) -> Result<Image> {
+    cx.ui
+        .step("Assembling", &format!("{} on {}", planned.name, base.origin));
+    let source = BuildContext {
+        root: cx.root.clone(),
+        compiled: MemoryFiles::default()
+            .with(
+                Some("compile"),
+                &policy.image.compiled,
+                EntryKind::File(binary.bytes().to_vec()),
+                0o755,
+            )
+            .with(Some("compile"), &policy.image.data, EntryKind::Directory, 0o755),
+    };
+    let labels = labels(plan, &base, artifact, zig);
+    assemble(
+        base,
+        stage,
+        &source,
+        planned.platform,
+        plan.source.source_date_epoch,
+        &labels,
+    )
+    .map_err(|error| Error::new(format!("{}: {error}", policy.image.dockerfile)))
+    .context(|| format!("cannot assemble {}", planned.name))
+}
+
+/// Labels that say how the image was made; those that name the source are in the Dockerfile.
+fn labels(plan: &Plan, base: &BaseImage, artifact: &Artifact, zig: &Zig) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::from([
+        ("org.opencontainers.image.base.name".to_owned(), base.origin.clone()),
+        ("xtask.binary.triple".to_owned(), artifact.target.triple.to_owned()),
+        ("xtask.builder".to_owned(), plan.builder.clone()),
+        ("xtask.rustc".to_owned(), artifact.compiler.version.clone()),
+        ("xtask.rust-std".to_owned(), artifact.std.to_string()),
+        ("xtask.zig".to_owned(), zig.version.clone()),
+    ]);
+    if !base.packages.is_empty() {
+        let packages: Vec<String> = base
+            .packages
+            .iter()
+            .map(|package| format!("{}={}", package.name, package.version))
+            .collect();
+        labels.insert("xtask.base.packages".to_owned(), packages.join(" "));
+    }
+    labels
+}
+
+/// Where COPY takes files from: the workspace, and the virtual stage `compile`.
+struct BuildContext {
+    root: PathBuf,
+    compiled: MemoryFiles,
+}
+
+impl CopySource for BuildContext {
+    fn files(&self, from: Option<&str>, source: &str) -> Result<Vec<SourceFile>, String> {
+        match from {
+            None => context::files(&self.root, source),
+            Some(_) => self.compiled.files(from, source),
+        }
+    }
+}
+
+type Finished<'a> = (&'a ImagePlan, Image, String, Vec<Package>);
+
+/// Writes every image to its destinations; images that share one go there together.
+fn publish(cx: &Cx, images: &[Finished<'_>]) -> Result<Vec<Vec<String>>> {
+    let mut by_destination: BTreeMap<String, (&Destination, Vec<usize>)> = BTreeMap::new();
+    for (index, (planned, ..)) in images.iter().enumerate() {
+        for destination in &planned.destinations {
+            by_destination
+                .entry(destination.to_string())
+                .or_insert((destination, Vec::new()))
+                .1
+                .push(index);
+        }
+    }
+    let mut references = vec![Vec::new(); images.len()];
+    for (text, (destination, members)) in &by_destination {
+        let group: Vec<(&ImageName, &Image)> = members.iter().map(|&i| (&images[i].0.name, &images[i].1)).collect();
+        cx.ui.step("Writing", text);
+        match destination {
+            Destination::OciLayout(path) => {
+                layout::write(&place(cx, path), &group)?;
+            }
+            Destination::DockerArchive(path) => {
+                archive::write(&place(cx, path), &group)?;
+            }
+            Destination::DockerDaemon(name) => {
+                let daemon = Daemon::from_environment()?;
+                for (&index, (_, image)) in members.iter().zip(&group) {
+                    let loaded = daemon.load(&cx.ui, name, image)?;
+                    // What the engine itself calls it: only that can be given to `docker run`.
+                    references[index].push(format!("{text}@{}", loaded.id));
+                }
+                continue;
+            }
+        }
+        for &index in members {
+            references[index].push(format!("{text}@{}", images[index].1.manifest().digest()));
+        }
+    }
+    Ok(references)
+}

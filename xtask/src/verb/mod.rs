@@ -1,0 +1,33 @@
+//! One file a verb of the command line.
+
+use std::fs;
+
+use crate::cx::Cx;
+use crate::error::{Context, Error, Result};
+use crate::policy::Policy;
+
+pub mod audit;
+pub mod bench;
+pub mod cache;
+pub mod doctor;
+pub mod image;
+pub mod run;
+pub mod setup;
+pub mod size;
+pub mod test;
+
+/// How a verb ended when it could do its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Exit code 0.
+    Fine,
+    /// Exit code 1: it ran and found problems.
+    Findings,
+}
+
+/// Reads xtask.toml.
+pub fn policy(cx: &Cx) -> Result<Policy> {
+    let path = cx.root.join("xtask.toml");
+    let text = fs::read_to_string(&path).context(|| format!("cannot read {}", path.display()))?;
+    Policy::parse(&text).map_err(|error| Error::new(format!("xtask.toml: {error}")))
+}

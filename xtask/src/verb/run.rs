@@ -1,0 +1,73 @@
+//! `cargo xtask run`: serves the image that was made last, made first if there is none.
+
+use crate::cli::{ImageArgs, Isolation, RunArgs};
+use crate::cx::Cx;
+use crate::error::{Error, Result};
+use crate::plan::image_tag;
+use crate::run::{self, ImageSource, RunOptions, Service};
+use crate::target::{Base, Platform};
+use crate::verb::{Outcome, image, policy};
+
+/// Runs the verb.
+pub fn run(cx: &Cx, args: &RunArgs) -> Result<Outcome> {
+    let options = options(cx, args)?;
+    let dir = cx.root.join("target/images").join(image_tag(args.base, args.platform));
+    if !dir.join("index.json").is_file() {
+        cx.ui.note(&format!(
+            "there is no image {} yet: making it",
+            image_tag(args.base, args.platform)
+        ));
+        let wanted = ImageArgs {
+            bases: vec![args.base],
+            platforms: vec![args.platform],
+            ..ImageArgs::default()
+        };
+        let policy = policy(cx)?;
+        let compiler = crate::toolchain::rust_std::Compiler::detect(cx)?;
+        let plan = image::resolve(cx, &wanted, &policy, &compiler)?;
+        if image::make(cx, &wanted, &policy, &plan, &compiler)?.is_none() {
+            return Ok(Outcome::Findings);
+        }
+    }
+    run::run(cx, &image_source(cx, args.base, args.platform)?, &options)?;
+    Ok(Outcome::Fine)
+}
+
+/// The image that `cargo xtask image` wrote to target/images.
+pub fn image_source(cx: &Cx, base: Base, platform: Platform) -> Result<ImageSource> {
+    let tag = image_tag(base, platform);
+    ImageSource::from_layout(&cx.root.join("target/images").join(&tag), Some(&tag), base, platform).map_err(|error| {
+        error.hint(format!(
+            "make it: `cargo xtask image --base {base} --platform {platform}`"
+        ))
+    })
+}
+
+fn options(cx: &Cx, args: &RunArgs) -> Result<RunOptions> {
+    let policy = policy(cx)?;
+    let env = args.env.iter().map(|text| {
+        let (name, value) = text.split_once('=').ok_or_else(|| {
+            Error::new(format!("--env {text}: expected NAME=VALUE")).hint("quote the whole: --env 'NAME=a value'")
+        })?;
+        Ok((name.to_owned(), value.to_owned()))
+    });
+    Ok(RunOptions {
+        service: Service {
+            port: policy.image.port,
+            volume: policy.image.volume,
+            ready: policy.image.ready,
+        },
+        port: args.port,
+        isolation: match args.isolation {
+            Isolation::Auto => run::Isolation::Auto,
+            Isolation::Chroot => run::Isolation::Chroot,
+            Isolation::Prefix => run::Isolation::Prefix,
+        },
+        data: args.data.clone(),
+        fresh: args.fresh,
+        env: env.collect::<Result<_>>()?,
+        args: args.args.clone(),
+        wait: std::time::Duration::from_secs(args.wait),
+        echo: true,
+    })
+}

@@ -1,0 +1,115 @@
+//! Facts of the workspace that end up in an image: version, revision, time. Read once, before the plan.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Error, Result};
+use crate::shell::Shell;
+
+/// What the source says about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Version of the workspace, as in the root Cargo.toml.
+    pub version: String,
+    /// Git commit, `-dirty` appended when files that git tracks differ from it; `None` outside git.
+    pub revision: Option<String>,
+    /// Seconds since 1970 that stand for "now" in every output: SOURCE_DATE_EPOCH, else the commit's time, else 0.
+    pub source_date_epoch: u64,
+}
+
+/// Finds the workspace: the nearest directory upwards whose xtask.toml and Cargo.toml are there.
+pub fn find_root(start: &Path) -> Result<PathBuf> {
+    start
+        .ancestors()
+        .find(|dir| dir.join("xtask.toml").is_file() && dir.join("Cargo.toml").is_file())
+        .map(Path::to_owned)
+        .context(|| {
+            format!(
+                "{} is not inside the workspace: no xtask.toml beside a Cargo.toml upwards from there",
+                start.display()
+            )
+        })
+        .hint("run `cargo xtask` inside a clone of the repository")
+}
+
+/// Reads the facts. `epoch` is SOURCE_DATE_EPOCH if it is set.
+pub fn facts(shell: &Shell, root: &Path, epoch: Option<&str>) -> Result<Facts> {
+    let manifest = std::fs::read_to_string(root.join("Cargo.toml")).context(|| "cannot read the root Cargo.toml")?;
+    let version = workspace_version(&manifest)?;
+    let epoch = match epoch {
+        Some(text) => Some(text.parse::<u64>().map_err(|_| {
+            Error::new(format!(
+                "SOURCE_DATE_EPOCH is `{text}`, not a number of seconds since 1970"
+            ))
+            .hint("unset it to use the time of the commit")
+        })?),
+        None => None,
+    };
+    // One git process for revision and time, one for the state of the tree.
+    let git = |args: &[&str]| {
+        let output = shell
+            .command("git")
+            .args(args)
+            .current_dir(root)
+            .env("LC_ALL", "C")
+            .output()
+            .ok()?;
+        output.status.success().then(|| output.text().trim().to_owned())
+    };
+    let head = git(&["log", "-1", "--format=%H %ct"]);
+    let (revision, time) = match head.as_deref().and_then(|text| text.split_once(' ')) {
+        Some((revision, time)) => {
+            let dirty = git(&["status", "--porcelain", "--untracked-files=no"]).is_none_or(|text| !text.is_empty());
+            (
+                Some(format!("{revision}{}", if dirty { "-dirty" } else { "" })),
+                time.parse().ok(),
+            )
+        }
+        None => (None, None),
+    };
+    Ok(Facts {
+        version,
+        revision,
+        source_date_epoch: epoch.or(time).unwrap_or(0),
+    })
+}
+
+fn workspace_version(manifest: &str) -> Result<String> {
+    #[derive(Deserialize)]
+    struct Manifest {
+        workspace: Workspace,
+    }
+    #[derive(Deserialize)]
+    struct Workspace {
+        package: Package,
+    }
+    #[derive(Deserialize)]
+    struct Package {
+        version: String,
+    }
+    let manifest: Manifest =
+        toml::from_str(manifest).context(|| "the root Cargo.toml has no workspace.package.version")?;
+    Ok(manifest.workspace.package.version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outside_git_the_epoch_is_given_or_zero() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(
+            dir.path().join("Cargo.toml"),
+            "[workspace.package]\nversion = \"1.2.3\"\n",
+        )
+        .unwrap();
+        // A directory above may be a repository (a test run inside target/, say): keep git from looking there.
+        let shell = Shell::default();
+        let facts = super::facts(&shell, dir.path(), Some("86400")).unwrap();
+        assert_eq!((facts.version.as_str(), facts.source_date_epoch), ("1.2.3", 86400));
+        let error = super::facts(&shell, dir.path(), Some("yesterday")).unwrap_err();
+        assert!(error.to_string().contains("`yesterday`"));
+    }
+}
