@@ -141,7 +141,25 @@ impl Daemon {
 
     /// Loads one image under its name, and makes sure that this name now is this image.
     pub fn load(&self, ui: &Ui, name: &ImageName, image: &Image) -> Result<Loaded> {
-        let bytes = Bytes::from(archive(&[(name, image)])?);
+        let shown = self.socket.display();
+        let said = self
+            .load_archive(ui, archive(&[(name, image)])?)
+            .context(|| format!("the engine at {shown} did not load {name}"))
+            .hint("docker-archive:PATH writes the same image to a file for `docker load -i PATH`")?;
+        let inspect = self
+            .runtime
+            .block_on(self.docker.inspect_image(&name.to_string()))
+            .context(|| format!("the engine at {shown} said `{said}`, but has no {name}"))?;
+        let id = check(&inspect, image).map_err(|reason| {
+            Error::new(format!("the engine at {shown} has another {name}: {reason}"))
+                .hint("another program may have moved the name at the same time; run again")
+        })?;
+        Ok(Loaded { name: name.clone(), id })
+    }
+
+    /// Sends an archive as `docker load` does; returns the last thing that the engine said.
+    pub fn load_archive(&self, ui: &Ui, archive: Vec<u8>) -> Result<String> {
+        let bytes = Bytes::from(archive);
         let bar = ui.bytes_bar("Loading", bytes.len() as u64);
         let counter = bar.clone();
         let pieces = (0..bytes.len()).step_by(PIECE).map(move |start| {
@@ -149,34 +167,20 @@ impl Daemon {
             counter.inc(piece.len() as u64);
             Ok::<_, std::io::Error>(piece)
         });
-        let loaded = self.runtime.block_on(async {
+        let said = self.runtime.block_on(async {
             let options = ImportImageOptionsBuilder::default().build();
             let mut answers = self.docker.import_image_stream(options, stream::iter(pieces), None);
-            let mut last = None;
+            let mut last = String::new();
             while let Some(answer) = answers.next().await {
                 let answer = answer?;
                 if let Some(text) = answer.stream.or(answer.status) {
-                    last = Some(text.trim().to_owned());
+                    text.trim().clone_into(&mut last);
                 }
             }
-            let inspect = self.docker.inspect_image(&name.to_string()).await.map_err(|error| {
-                let said = last.unwrap_or_else(|| "nothing".to_owned());
-                Error::from(error).context(format!("the engine said `{said}`, but has no {name}"))
-            })?;
-            Ok::<_, Error>(inspect)
+            Ok::<_, Error>(last)
         });
         bar.finish_and_clear();
-        let inspect = loaded
-            .context(|| format!("the engine at {} did not load {name}", self.socket.display()))
-            .hint("docker-archive:PATH writes the same image to a file for `docker load -i PATH`")?;
-        let id = check(&inspect, image).map_err(|reason| {
-            Error::new(format!(
-                "the engine at {} has another {name}: {reason}",
-                self.socket.display()
-            ))
-            .hint("another program may have moved the name at the same time; run again")
-        })?;
-        Ok(Loaded { name: name.clone(), id })
+        said
     }
 
     /// Takes a name away; the image goes when it was the last.

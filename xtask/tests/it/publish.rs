@@ -1,13 +1,16 @@
 //! Sinks: what they write is read again by us and by the tools of others, and what is damaged is named.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
 use xtask::oci::archive::Archive;
+use xtask::oci::dockerfile::evaluate;
+use xtask::oci::image::MemoryFiles;
 use xtask::oci::layer::{Limits, write_tar};
 use xtask::oci::layout::{BlobStore, LayoutError, list_images, load_image};
-use xtask::oci::{Digest, Entry, Image, ImageIndex, ImageName};
+use xtask::oci::{BaseImage, Digest, Entry, EntryKind, Image, ImageIndex, ImageName, Tree, assemble};
 use xtask::publish::daemon::Daemon;
 use xtask::publish::{archive, layout};
 use xtask::shell::Shell;
@@ -491,15 +494,18 @@ fn skopeo_reads_the_archive_both_ways() {
     }
 }
 
-/// DOCKER_HOST, else the default socket; what is loaded is removed again.
-#[test]
-fn a_real_engine_loads_the_image_as_it_is() {
+/// The engine at DOCKER_HOST, else at the default socket.
+fn engine() -> Option<Daemon> {
     let host = std::env::var("DOCKER_HOST").ok();
     let daemon = Daemon::connect(host.as_deref());
-    if !require("a Docker engine (DOCKER_HOST)", daemon.is_ok()) {
+    require("a Docker engine (DOCKER_HOST)", daemon.is_ok()).then(|| daemon.unwrap())
+}
+
+#[test]
+fn a_real_engine_loads_the_image_as_it_is() {
+    let Some(daemon) = engine() else {
         return;
-    }
-    let daemon = daemon.unwrap();
+    };
     let engine = daemon.ping().unwrap();
     assert!(engine.version.starts_with(|c: char| c.is_ascii_digit()), "{engine:?}");
     let ui = Ui::new(Verbosity::Quiet);
@@ -508,9 +514,107 @@ fn a_real_engine_loads_the_image_as_it_is() {
         let name = name(&format!("xtask-test/blog:{}", platform.slug()));
         let loaded = daemon.load(&ui, &name, &image).unwrap();
         assert!([image.config().digest(), image.manifest().digest()].contains(&loaded.id));
-        // The name moves to what is loaded next, and the check notices what is there.
-        let again = daemon.load(&ui, &name, &image).unwrap();
-        assert_eq!(again, loaded);
+        assert_eq!(daemon.load(&ui, &name, &image).unwrap(), loaded);
         daemon.remove(&name).unwrap();
     }
+}
+
+#[test]
+fn what_a_real_engine_says_against_an_archive_is_told() {
+    let Some(daemon) = engine() else {
+        return;
+    };
+    let ui = Ui::new(Verbosity::Quiet);
+    let image = sample(Platform::ArmV6);
+    let bytes = xtask::oci::archive::archive(&[(&name("xtask-test/damaged:1"), &image)]).unwrap();
+    // The configuration claims another layer than there is.
+    let diff_id = image.layers()[0].diff_id().hex();
+    let at = bytes
+        .windows(64)
+        .position(|window| window == diff_id.as_bytes())
+        .unwrap();
+    let mut changed = bytes.clone();
+    changed[at..at + 64].copy_from_slice("0".repeat(64).as_bytes());
+    for archive in [
+        changed,
+        b"this is not an archive".to_vec(),
+        bytes[..bytes.len() / 2].to_vec(),
+    ] {
+        let error = daemon.load_archive(&ui, archive).unwrap_err().to_string();
+        assert!(error.len() > "Docker stream error: ".len(), "{error}");
+    }
+}
+
+/// The evaluator and `assemble` against the builder that they imitate: same tree, same configuration. The classic builder is asked,
+/// because it needs nothing but an engine; it lacks `--chmod` and named contexts, and it pulls stages that are not used.
+#[test]
+fn a_real_engine_builds_the_same_image_from_the_dockerfile() {
+    use std::os::unix::fs::PermissionsExt;
+    let Some(daemon) = engine().filter(|_| require_program("docker")) else {
+        return;
+    };
+    let temp = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docker");
+    let mut source = MemoryFiles::default()
+        .with(Some("compile"), "out/blog", EntryKind::File(b"blog".to_vec()), 0o755)
+        .with(Some("compile"), "out/data", EntryKind::Directory, 0o755);
+    let put = |path: &str, bytes: &[u8], mode: u32| {
+        let file = temp.path().join(path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, bytes).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (path, bytes) in tree(&root.join("rootfs")) {
+        let path = format!("docker/rootfs/{path}");
+        put(&path, &bytes, 0o644);
+        source = source.with(None, &path, EntryKind::File(bytes), 0o644);
+    }
+    put("cmp/out/blog", b"blog", 0o755);
+    fs::create_dir(temp.path().join("cmp/out/data")).unwrap();
+    let text = fs::read_to_string(root.join("Dockerfile")).unwrap();
+    let stage = evaluate(&text, &BTreeMap::new(), "final").unwrap();
+    let classic = text
+        .replace(
+            "FROM scratch AS base-scratch",
+            "FROM scratch AS compile\nCOPY cmp/out /out\nFROM scratch AS base-scratch",
+        )
+        .replace("FROM debian:trixie-slim AS base-debian\n", "")
+        .replace("--chmod=0755 ", "");
+    put("Dockerfile", classic.as_bytes(), 0o644);
+
+    let name = name("xtask-test/classic:1");
+    let shell = Shell::new(false);
+    let build = shell
+        .command("docker")
+        .env("DOCKER_BUILDKIT", "0")
+        .args(["build", "-t", &name.to_string()]);
+    let output = build.arg(temp.path()).output().unwrap();
+    assert!(output.status.success(), "{}{}", output.text(), output.error_text());
+    let saved = temp.path().join("saved.tar");
+    let save = shell
+        .command("docker")
+        .args(["save", &name.to_string(), "-o"])
+        .arg(&saved);
+    assert!(save.output().unwrap().status.success());
+    daemon.remove(&name).unwrap();
+
+    let saved = archive::open(&saved).unwrap();
+    let platform = list_images(&saved).unwrap()[0].platform.unwrap();
+    let limits = Limits::default();
+    let theirs = load_image(&saved, None, platform, &limits).unwrap();
+    let ours = assemble(BaseImage::scratch(), &stage, &source, platform, 0, &BTreeMap::new()).unwrap();
+    let entries = |image: &Image| -> Vec<Entry> {
+        let tree = Tree::from_layers(image.layers(), &limits).unwrap();
+        let timeless = |entry: &Entry| Entry {
+            mtime: 0,
+            ..entry.clone()
+        };
+        tree.entries().map(timeless).collect()
+    };
+    assert_eq!(entries(&ours), entries(&theirs));
+    let mut config = theirs.config_json()["config"].clone();
+    let keys = ours.config_json()["config"].as_object().unwrap().clone();
+    // Docker writes out what is empty (Hostname, OnBuild, ...).
+    config.as_object_mut().unwrap().retain(|key, _| keys.contains_key(key));
+    assert_eq!(config, Value::Object(keys));
 }
