@@ -3,6 +3,7 @@
 
 mod audit;
 mod base;
+mod chain;
 mod oci;
 mod publish;
 mod require;
