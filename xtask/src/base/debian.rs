@@ -14,29 +14,8 @@ use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
 use crate::oci::layer::{Layer, LayerBuilder, Limits};
 use crate::oci::media;
+use crate::policy::DebianPolicy;
 use crate::target::Platform;
-
-/// `[base.debian]` of xtask.toml.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct DebianPolicy {
-    /// Code name of the release.
-    pub suite: String,
-    /// Its other names on a mirror.
-    #[serde(default)]
-    pub aliases: Vec<String>,
-    /// What every image has.
-    pub packages: Vec<String>,
-    /// What stays out although something depends on it.
-    #[serde(default)]
-    pub omit: Vec<String>,
-    /// Glob patterns of paths that stay out.
-    #[serde(default)]
-    pub exclude: Vec<String>,
-    /// Exceptions from `exclude`.
-    #[serde(default)]
-    pub keep: Vec<String>,
-}
 
 /// Flags that concern this base.
 #[derive(Clone, Copy, Debug, Default)]

@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::cx::Cx;
 use crate::error::Result;
 use crate::oci::image::{BaseImage, Package};
+use crate::policy::DebianPolicy;
 use crate::target::{Base, Platform};
 
 pub mod apt;
@@ -33,7 +34,7 @@ pub fn resolve(
     cx: &Cx,
     base: Base,
     platform: Platform,
-    policy: &debian::DebianPolicy,
+    policy: &DebianPolicy,
     options: debian::Options<'_>,
 ) -> Result<Resolved> {
     match base {
