@@ -6,11 +6,11 @@ use std::fs;
 use serde::{Deserialize, Serialize};
 
 use super::apt::{self, Request, Resolution};
-use super::deb::Deb;
 use super::exclude::Excludes;
 use super::rootfs::{RULES_VERSION, Rootfs, glibc_version};
 use crate::cache::{key_of, write_atomically};
 use crate::cx::Cx;
+use crate::deb::Deb;
 use crate::error::{Context, Error, Result};
 use crate::oci::layer::{Layer, LayerBuilder, Limits};
 use crate::oci::media;

@@ -1,7 +1,7 @@
 //! Base images: where they come from.
 //!
 //! `scratch` is nothing. `debian` is put together from Debian's archive: [`sources`] finds the mirror, [`apt`] resolves and
-//! fetches (signature checked), [`deb`] reads packages, [`rootfs`] makes one tree of them, [`debian`] packs and caches it.
+//! fetches (signature checked), [`crate::deb`] reads packages, [`rootfs`] makes one tree of them, [`debian`] packs and caches it.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,6 @@ use crate::policy::DebianPolicy;
 use crate::target::{Base, Platform};
 
 pub mod apt;
-pub mod deb;
 pub mod debian;
 pub mod exclude;
 pub mod rootfs;
