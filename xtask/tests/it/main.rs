@@ -7,3 +7,4 @@ mod oci;
 mod publish;
 mod require;
 mod run;
+mod tidy;
