@@ -8,3 +8,4 @@ mod oci;
 mod publish;
 mod require;
 mod run;
+mod tidy;
