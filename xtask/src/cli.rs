@@ -135,7 +135,7 @@ What the server stores stays in target/run/BASE-PLATFORM/data between runs.
 Examples:
   cargo xtask run
   cargo xtask run --port 0 --env BLOG_TITLE=Notes
-  cargo xtask run -- owner set      another command of the image")]
+  cargo xtask run -- --version      another command of the image")]
 pub struct RunArgs {
     /// Base of the image to run
     #[arg(long, default_value = "scratch")]

@@ -80,6 +80,9 @@ pub fn build_command(
         ))
         .env("SOURCE_DATE_EPOCH", COMPILE_EPOCH)
         .env("XTASK_LINK_LINE", link_line_path(cx, target));
+    for name in foreign_settings(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())) {
+        command = command.env_remove(name);
+    }
     if target.triple == "x86_64-unknown-linux-gnu" {
         // Not in .cargo/config.toml: there it would also link everything that is built for a PC itself.
         let scripts = cx.root.join(crate::toolchain::zig::SCRIPTS);
@@ -103,6 +106,39 @@ pub fn build_command(
             .args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"]);
     }
     Ok(command)
+}
+
+/// Variables of the caller that would change what the compilers make. They are taken away: RUSTFLAGS alone would replace the
+/// CPU and the path remapping, and the same source would no longer give the same bytes.
+fn foreign_settings(names: impl Iterator<Item = String>) -> Vec<String> {
+    let prefixes = ["CARGO_PROFILE_", "CARGO_TARGET_", "CFLAGS", "CXXFLAGS", "LIBSQLITE3_"];
+    let words = [
+        "RUSTFLAGS",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_BUILD_RUSTFLAGS",
+        "CARGO_BUILD_TARGET",
+        "CARGO_INCREMENTAL",
+    ];
+    let tools = [
+        "CC",
+        "CXX",
+        "AR",
+        "LD",
+        "TARGET_CC",
+        "TARGET_CXX",
+        "TARGET_AR",
+        "TARGET_CFLAGS",
+        "CRATE_CC_NO_DEFAULTS",
+    ];
+    let keep = ["CARGO_TARGET_DIR", "CARGO_TARGET_TMPDIR"];
+    names
+        .filter(|name| !keep.contains(&name.as_str()))
+        .filter(|name| {
+            words.contains(&name.as_str())
+                || tools.contains(&name.as_str())
+                || prefixes.iter().any(|prefix| name.starts_with(prefix))
+        })
+        .collect()
 }
 
 /// Paths of this machine, replaced in everything that the compiler writes.
@@ -279,6 +315,22 @@ mod tests {
                 .to_string()
                 .contains("2 binaries")
         );
+    }
+
+    #[test]
+    fn the_callers_flags_do_not_reach_the_compilers() {
+        let names = [
+            "RUSTFLAGS",
+            "CFLAGS_arm_unknown_linux_musleabihf",
+            "CARGO_PROFILE_RELEASE_LTO",
+            "CC",
+            "HOME",
+            "CARGO_HOME",
+            "CARGO_TARGET_DIR",
+            "CARGO_NET_OFFLINE",
+        ];
+        let taken = foreign_settings(names.iter().map(ToString::to_string));
+        assert_eq!(taken, names[..4]);
     }
 
     #[test]

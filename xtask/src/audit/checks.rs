@@ -17,6 +17,8 @@ pub(super) enum Origin {
     Compiled,
     /// Part of a base image.
     Base,
+    /// Named on the command line.
+    Given,
 }
 
 /// Collects checks and findings for one file.
@@ -133,6 +135,7 @@ impl Checks {
         let compiled = match self.origin {
             Origin::Compiled => "the file was compiled for another machine: compare `--target` with the platform",
             Origin::Base => "the base was made for another machine, or holds a file that was",
+            Origin::Given => "the file was made for another machine: say which one it is for with `--platform`",
         };
         self.check(
             Rule::Class,
@@ -284,6 +287,9 @@ impl Checks {
                  `cargo tree -i cc` names the crates that compile C"
             ),
             Origin::Base => format!("the base was made for later chips than {platform} promises: take another one"),
+            Origin::Given => {
+                format!("the file, or a library in its link, was compiled for a later chip than {platform} promises")
+            }
         }
     }
 

@@ -92,7 +92,16 @@ pub fn audit(bytes: Vec<u8>, expectation: &Expectation) -> Result<Binary, Box<Re
 /// is checked, not how it is linked. `float_abi` is that of the base; with `None` either will do on 32-bit ARM, as long as
 /// flags and attributes agree.
 pub fn inspect(bytes: &[u8], file: &str, platform: Platform, float_abi: Option<FloatAbi>) -> Report {
-    let mut checks = Checks::new(platform, Origin::Base);
+    judge(bytes, file, platform, float_abi, Origin::Base)
+}
+
+/// The same for a file of which nothing is known.
+pub fn inspect_file(bytes: &[u8], file: &str, platform: Platform) -> Report {
+    judge(bytes, file, platform, None, Origin::Given)
+}
+
+fn judge(bytes: &[u8], file: &str, platform: Platform, float_abi: Option<FloatAbi>, origin: Origin) -> Report {
+    let mut checks = Checks::new(platform, origin);
     if let Some(elf) = checks.readable(bytes) {
         checks.identity(&elf);
         checks.arm(&elf, float_abi);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::audit::{Expectation, Report, audit, inspect};
+use crate::audit::{Expectation, Report, audit, inspect, inspect_file};
 use crate::cli::AuditArgs;
 use crate::cx::Cx;
 use crate::elf::is_elf;
@@ -67,7 +67,7 @@ pub fn built(cx: &Cx) -> Vec<String> {
 /// A file says nothing of the image it is meant for, so only what the platform can execute is judged.
 fn file(path: &Path, platform: Platform) -> Result<Report> {
     let bytes = fs::read(path).context(|| format!("cannot read {}", path.display()))?;
-    Ok(inspect(&bytes, &path.display().to_string(), platform, None))
+    Ok(inspect_file(&bytes, &path.display().to_string(), platform))
 }
 
 /// Every ELF file of every image of a layout. The program that is started is held against the whole policy, when

@@ -266,7 +266,7 @@ fn pack(
 /// Labels that say how the image was made; those that name the source are in the Dockerfile.
 fn labels(plan: &Plan, base: &BaseImage, artifact: &Artifact, zig: &Zig) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::from([
-        ("org.opencontainers.image.base.name".to_owned(), base.origin.clone()),
+        ("xtask.base".to_owned(), base.origin.clone()),
         ("xtask.binary.triple".to_owned(), artifact.target.triple.to_owned()),
         ("xtask.builder".to_owned(), plan.builder.clone()),
         ("xtask.rustc".to_owned(), artifact.compiler.version.clone()),

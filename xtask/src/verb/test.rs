@@ -1,9 +1,14 @@
 //! `cargo xtask test`: every check of the repository, in the order in which they fail cheapest.
 
+use std::collections::BTreeSet;
+use std::fs;
+
 use crate::cli::{TestArgs, TestStep};
 use crate::compile::cargo;
 use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
+use crate::policy::Policy;
+use crate::shell::Command;
 use crate::toolchain::pip;
 use crate::verb::{Outcome, policy};
 
@@ -31,10 +36,11 @@ pub fn run(cx: &Cx, args: &TestArgs) -> Result<Outcome> {
             Error::new("arguments after `--` go to test programs, and none is selected").hint("add --only xtask"),
         );
     }
+    let policy = policy(cx)?;
     let mut failed = Vec::new();
     for step in steps {
         cx.ui.step("Testing", &format!("{step:?}").to_lowercase());
-        if let Err(error) = run_step(cx, step, &args.args) {
+        if let Err(error) = run_step(cx, &policy, step, &args.args) {
             cx.ui.error(&error);
             failed.push(format!("{step:?}").to_lowercase());
         }
@@ -46,30 +52,32 @@ pub fn run(cx: &Cx, args: &TestArgs) -> Result<Outcome> {
     Ok(Outcome::Findings)
 }
 
-fn run_step(cx: &Cx, step: TestStep, args: &[String]) -> Result<()> {
+fn run_step(cx: &Cx, policy: &Policy, step: TestStep, args: &[String]) -> Result<()> {
+    let packages = [policy.image.package.as_str(), "xtask"];
+    let run = |verb: &[&str], rest: &[&str]| {
+        let offline: &[&str] = if cx.offline { &["--offline"] } else { &[] };
+        cargo(cx).args(verb).args(["--locked"]).args(offline).args(rest)
+    };
     // The two packages are always built apart: together, cargo would unify the features of their dependencies and
     // build everything twice.
-    let each = |base: &[&str], tail: &[&str]| {
-        ["blog", "xtask"]
-            .iter()
-            .try_for_each(|package| cargo(cx).args(base).args(["--package", package]).args(tail).run())
-    };
     match step {
         TestStep::Fmt => cargo(cx).args(["fmt", "--all", "--check"]).run(),
-        TestStep::Clippy => each(&["clippy", "--locked", "--all-targets"], &["--", "-D", "warnings"]),
-        TestStep::Doc => ["blog", "xtask"].iter().try_for_each(|package| {
-            let doc = [
-                "doc",
-                "--locked",
-                "--no-deps",
-                "--document-private-items",
-                "--package",
-                package,
-            ];
-            cargo(cx).args(doc).env("RUSTDOCFLAGS", "-D warnings").run()
+        TestStep::Clippy => packages.iter().try_for_each(|package| {
+            run(
+                &["clippy"],
+                &["--all-targets", "--package", package, "--", "-D", "warnings"],
+            )
+            .run()
+        }),
+        TestStep::Doc => packages.iter().try_for_each(|package| {
+            run(
+                &["doc"],
+                &["--no-deps", "--document-private-items", "--package", package],
+            )
+            .env("RUSTDOCFLAGS", "-D warnings")
+            .run()
         }),
         TestStep::Deny => {
-            let policy = policy(cx)?;
             let tool = policy
                 .tools
                 .get("cargo-deny")
@@ -86,14 +94,23 @@ fn run_step(cx: &Cx, step: TestStep, args: &[String]) -> Result<()> {
                 .current_dir(&cx.root)
                 .run()
         }
-        TestStep::Blog => cargo(cx)
-            .args(["test", "--locked", "--package", "blog", "--"])
-            .args(args)
-            .run(),
-        TestStep::Xtask => cargo(cx)
-            .args(["test", "--locked", "--package", "xtask", "--"])
-            .args(args)
-            .env("XTASK_CACHE_DIR", cx.cache.root())
-            .run(),
+        TestStep::Blog => tests(cx, run(&["test"], &["--package", packages[0], "--"]).args(args)),
+        TestStep::Xtask => tests(
+            cx,
+            run(&["test"], &["--package", packages[1], "--"])
+                .args(args)
+                .env("XTASK_CACHE_DIR", cx.cache.root()),
+        ),
     }
+}
+
+/// Runs test programs, and says afterwards what they skipped: libtest keeps the output of tests that pass to itself.
+fn tests(cx: &Cx, command: Command) -> Result<()> {
+    let skipped = tempfile::NamedTempFile::new().context(|| "cannot create a temporary file")?;
+    let result = command.env("XTASK_SKIPPED", skipped.path()).run();
+    let text = fs::read_to_string(skipped.path()).unwrap_or_default();
+    for line in text.lines().collect::<BTreeSet<_>>() {
+        cx.ui.warn(&format!("skipped: {line}"));
+    }
+    result
 }
