@@ -64,6 +64,7 @@ pub fn fetch(cx: &Cx, package: &str, want_paths: &[&str]) -> Result<PathBuf> {
         .as_ref()
         .and_then(|known| cx.cache.has_tree(&name, &tree_key(known)))
     {
+        cx.cache.used(&tree);
         return Ok(tree);
     }
     let stored = match known {

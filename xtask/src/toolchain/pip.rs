@@ -5,13 +5,16 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::cache::key_of;
+use crate::cache::{hash_file, key_of};
 use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
 use crate::policy::Tool;
 use crate::shell::Command;
 use crate::toolchain::debs;
 use crate::ui;
+
+const UNREACHABLE: &str = "is the package index reachable from here (proxy, `pip config list`)? A wheel placed in a directory that PIP_FIND_LINKS names serves as well";
+const DISTRUST: &str = "the download was damaged or replaced; try again, and distrust the package index if it happens twice";
 
 /// The path that a tool has, or will have, in the cache.
 pub fn program(cx: &Cx, name: &str, tool: &Tool) -> Option<PathBuf> {
@@ -27,8 +30,14 @@ fn key(tool: &Tool) -> String {
 
 /// The tool's program, fetched first if it is not in the cache.
 pub fn provision(cx: &Cx, name: &str, tool: &Tool) -> Result<PathBuf> {
-    if let Some(path) = program(cx, name, tool) {
-        return Ok(path);
+    if let Some(tree) = cx.cache.has_tree(name, &key(tool)) {
+        let path = tree.join(&tool.program);
+        if path.is_file() {
+            cx.cache.used(&tree);
+            return Ok(path);
+        }
+        // Somebody deleted a part of it.
+        cx.cache.remove(&tree)?;
     }
     let tree = cx.cache.tree(name, &key(tool), |dir| {
         let wheel = fetch(cx, name, tool)?;
@@ -86,9 +95,10 @@ fn fetch(cx: &Cx, name: &str, tool: &Tool) -> Result<PathBuf> {
             if output.status.success() {
                 return Ok(());
             }
-            Err(Error::new(format!("pip cannot fetch {distribution} {}\n  {}", tool.version, last_lines(&output.error_text()))))
-        })
-        .hint("is the package index reachable from here (proxy, `pip config list`)? A wheel placed in a directory that PIP_FIND_LINKS names serves as well")?;
+            let text = output.error_text();
+            Err(Error::new(format!("pip cannot fetch {distribution} {}\n  {}", tool.version, last_lines(&text)))
+                .hint(if text.contains("DO NOT MATCH THE HASHES") { DISTRUST } else { UNREACHABLE }))
+        })?;
     let wheel = fs::read_dir(dir.path())?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
@@ -98,13 +108,16 @@ fn fetch(cx: &Cx, name: &str, tool: &Tool) -> Result<PathBuf> {
                 tool.version
             )
         })?;
-    let (hash, path) = cx.cache.put_file(&wheel, None)?;
+    let hash = hash_file(&wheel)?;
     if !tool.sha256.contains(&hash) {
         return Err(Error::new(format!(
-            "{}: sha256 {hash} is not one of those pinned in xtask.toml",
-            wheel.display()
-        )));
+            "{}: sha256 is {hash}, expected {}",
+            wheel.file_name().unwrap_or_default().to_string_lossy(),
+            tool.sha256.join(" or ")
+        ))
+        .hint(DISTRUST));
     }
+    let (_, path) = cx.cache.put_file(&wheel, Some(&hash))?;
     Ok(path)
 }
 
