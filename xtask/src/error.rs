@@ -94,6 +94,26 @@ impl<T> Context<T> for Option<T> {
     }
 }
 
+/// Takes the credentials out of every URL in a text that ends up in a message.
+pub fn redact(text: &str) -> String {
+    let mut clean = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        clean.push_str(before);
+        let end = after
+            .find(|c: char| c == '/' || c.is_whitespace() || c == '\'' || c == '"')
+            .unwrap_or(after.len());
+        let host = match after[..end].rfind('@') {
+            Some(sign) => &after[sign + 1..],
+            None => after,
+        };
+        rest = host;
+    }
+    clean.push_str(rest);
+    clean
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,5 +130,14 @@ mod tests {
         };
         assert_eq!(error.to_string(), "cannot write x: disk on fire");
         assert_eq!(error.next_step(), Some("buy a new disk"));
+    }
+
+    #[test]
+    fn credentials_are_taken_out_of_every_url() {
+        assert_eq!(
+            redact("E: http://user:se@cret@mirror.example/debian and https://x@y/z, http://plain.example"),
+            "E: http://mirror.example/debian and https://y/z, http://plain.example"
+        );
+        assert_eq!(redact("no url"), "no url");
     }
 }

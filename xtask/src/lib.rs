@@ -7,6 +7,7 @@ pub mod cli;
 pub mod compile;
 pub mod context;
 pub mod cx;
+pub mod deb;
 pub mod elf;
 pub mod error;
 pub mod isa;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Rule, Waiver};
-use crate::base::debian::DebianPolicy;
 use crate::target::{Base, Platform, Target};
 
 /// The whole of xtask.toml.
@@ -93,6 +92,28 @@ pub struct TargetWaiver {
 pub struct BasePolicies {
     /// `[base.debian]`.
     pub debian: DebianPolicy,
+}
+
+/// `[base.debian]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DebianPolicy {
+    /// Code name of the release.
+    pub suite: String,
+    /// Its other names on a mirror.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// What every image has.
+    pub packages: Vec<String>,
+    /// What stays out although something depends on it.
+    #[serde(default)]
+    pub omit: Vec<String>,
+    /// Glob patterns of paths that stay out.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// Exceptions from `exclude`.
+    #[serde(default)]
+    pub keep: Vec<String>,
 }
 
 /// `[tools.*]`: a program inside a Python wheel.

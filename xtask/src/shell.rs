@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, ExitStatus, Stdio};
 
 use crate::error::{Context, Error, Result};
+use crate::ui::{Ui, Verbosity};
 
 /// Starts commands. Holds nothing but how to show them, so tests can make one freely.
 #[derive(Clone, Debug, Default)]
@@ -143,10 +144,10 @@ impl Command {
         line
     }
 
-    #[allow(clippy::disallowed_methods, clippy::print_stderr)]
+    #[allow(clippy::disallowed_methods)]
     fn process(&self) -> Process {
         if self.echo {
-            eprintln!("$ {}", self.line());
+            Ui::new(Verbosity::Verbose).command(&self.line());
         }
         let mut process = Process::new(&self.program);
         process.args(&self.args);

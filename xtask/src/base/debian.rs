@@ -6,37 +6,16 @@ use std::fs;
 use serde::{Deserialize, Serialize};
 
 use super::apt::{self, Request, Resolution};
-use super::deb::Deb;
 use super::exclude::Excludes;
 use super::rootfs::{RULES_VERSION, Rootfs, glibc_version};
 use crate::cache::{key_of, write_atomically};
 use crate::cx::Cx;
+use crate::deb::Deb;
 use crate::error::{Context, Error, Result};
 use crate::oci::layer::{Layer, LayerBuilder, Limits};
 use crate::oci::media;
+use crate::policy::DebianPolicy;
 use crate::target::Platform;
-
-/// `[base.debian]` of xtask.toml.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct DebianPolicy {
-    /// Code name of the release.
-    pub suite: String,
-    /// Its other names on a mirror.
-    #[serde(default)]
-    pub aliases: Vec<String>,
-    /// What every image has.
-    pub packages: Vec<String>,
-    /// What stays out although something depends on it.
-    #[serde(default)]
-    pub omit: Vec<String>,
-    /// Glob patterns of paths that stay out.
-    #[serde(default)]
-    pub exclude: Vec<String>,
-    /// Exceptions from `exclude`.
-    #[serde(default)]
-    pub keep: Vec<String>,
-}
 
 /// Flags that concern this base.
 #[derive(Clone, Copy, Debug, Default)]

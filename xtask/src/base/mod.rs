@@ -1,7 +1,7 @@
 //! Base images: where they come from.
 //!
 //! `scratch` is nothing. `debian` is put together from Debian's archive: [`sources`] finds the mirror, [`apt`] resolves and
-//! fetches (signature checked), [`deb`] reads packages, [`rootfs`] makes one tree of them, [`debian`] packs and caches it.
+//! fetches (signature checked), [`crate::deb`] reads packages, [`rootfs`] makes one tree of them, [`debian`] packs and caches it.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use serde_json::json;
 use crate::cx::Cx;
 use crate::error::Result;
 use crate::oci::image::{BaseImage, Package};
+use crate::policy::DebianPolicy;
 use crate::target::{Base, Platform};
 
 pub mod apt;
-pub mod deb;
 pub mod debian;
 pub mod exclude;
 pub mod rootfs;
@@ -33,7 +33,7 @@ pub fn resolve(
     cx: &Cx,
     base: Base,
     platform: Platform,
-    policy: &debian::DebianPolicy,
+    policy: &DebianPolicy,
     options: debian::Options<'_>,
 ) -> Result<Resolved> {
     match base {

@@ -16,8 +16,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::deb::Deb;
 use super::exclude::Excludes;
+use crate::deb::Deb;
 use crate::error::{Context, Error, Result};
 use crate::oci::layer::{Entry, EntryKind};
 

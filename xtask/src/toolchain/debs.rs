@@ -10,11 +10,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::apt::redact;
-use crate::base::deb::Deb;
 use crate::cache::key_of;
 use crate::cx::Cx;
-use crate::error::{Context, Error, Result};
+use crate::deb::Deb;
+use crate::error::{Context, Error, Result, redact};
 use crate::oci::layer::{Entry, EntryKind};
 
 /// Which file was fetched for a package.

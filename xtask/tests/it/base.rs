@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use xtask::base::debian::{self, DebianBase, DebianPolicy, Options};
+use xtask::base::debian::{self, DebianBase, Options};
 use xtask::cache::Cache;
 use xtask::cx::Cx;
 use xtask::error::Error;
 use xtask::oci::layer::{Entry, EntryKind, Limits};
+use xtask::policy::DebianPolicy;
 use xtask::shell::Shell;
 use xtask::target::{Base, Platform};
 use xtask::toolchain::debs;

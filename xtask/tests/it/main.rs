@@ -3,7 +3,9 @@
 
 mod audit;
 mod base;
+mod chain;
 mod oci;
 mod publish;
 mod require;
 mod run;
+mod tidy;

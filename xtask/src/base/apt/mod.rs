@@ -13,13 +13,12 @@ use serde::{Deserialize, Serialize};
 
 mod output;
 
-pub use output::redact;
 use output::{complaints, described, installed, printed_uris, signed_release, simulated_installs};
 
 use super::sources::{self, Mirrors};
 use crate::cache::key_of;
 use crate::cx::Cx;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, redact};
 use crate::shell::{Command, Output};
 
 /// Changes whenever the meaning of a stored resolution does.

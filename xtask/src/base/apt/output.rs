@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::{Archive, Deb};
 use crate::base::sources::Mirrors;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, redact};
 use crate::shell::Output;
 
 /// `Version, Date` of the release called `suite`. The alias of a release moves on with the next release, so what was signed
@@ -53,26 +53,6 @@ pub(super) fn complaints(output: &Output) -> String {
     }
     lines.truncate(6);
     redact(&lines.join("; "))
-}
-
-/// Takes the credentials out of every URL in a text.
-pub fn redact(text: &str) -> String {
-    let mut clean = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + 3);
-        clean.push_str(before);
-        let end = after
-            .find(|c: char| c == '/' || c.is_whitespace() || c == '\'' || c == '"')
-            .unwrap_or(after.len());
-        let host = match after[..end].rfind('@') {
-            Some(sign) => &after[sign + 1..],
-            None => after,
-        };
-        rest = host;
-    }
-    clean.push_str(rest);
-    clean
 }
 
 /// dpkg status in which the omitted packages are installed, newer than anything, providing what the real ones provide.
@@ -174,15 +154,6 @@ fn archive_of(filename: &str, uris: &[String], mirrors: &Mirrors) -> Option<Arch
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn credentials_are_taken_out_of_every_url() {
-        assert_eq!(
-            redact("E: http://user:se@cret@mirror.example/debian and https://x@y/z, http://plain.example"),
-            "E: http://mirror.example/debian and https://y/z, http://plain.example"
-        );
-        assert_eq!(redact("no url"), "no url");
-    }
 
     #[test]
     fn apts_plan_is_joined_with_the_hashes_of_the_index() {

@@ -1,0 +1,363 @@
+//! The main job from end to end: the blog is compiled for the Pi Zero, put into images, and served under an emulated
+//! ARM1176; and the same source gives the same bytes in another place.
+//!
+//! The first test to need it compiles the blog, which takes minutes with a cold target directory and a second with a warm one.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use xtask::cache::{Cache, hash_file};
+use xtask::cx::Cx;
+use xtask::oci::image::MemoryFiles;
+use xtask::oci::layer::EntryKind;
+use xtask::oci::{BaseImage, assemble, dockerfile};
+use xtask::run::{self, ImageSource, RunOptions};
+use xtask::shell::{Command, Shell};
+use xtask::target::{Base, Platform};
+use xtask::ui::{Ui, Verbosity};
+
+use crate::require::require;
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// The cache that `cargo xtask test` uses, so that nothing is fetched twice.
+fn cache_dir() -> PathBuf {
+    std::env::var_os("XTASK_CACHE_DIR").map_or_else(|| Cache::default_root().unwrap(), PathBuf::from)
+}
+
+fn xtask(root: &Path) -> Command {
+    Shell::default()
+        .command(env!("CARGO_BIN_EXE_xtask"))
+        .current_dir(root)
+        .env("XTASK_CACHE_DIR", cache_dir())
+}
+
+/// Whether the tools can be had: they come through pip, and Debian's packages through apt-get.
+fn can_provision() -> bool {
+    let shell = Shell::default();
+    require("python3", shell.which("python3").is_some()) && require("apt-get", shell.which("apt-get").is_some())
+}
+
+/// Makes both images of the repository as it is, once; returns what `cargo xtask image` printed.
+fn images() -> &'static str {
+    static IMAGES: OnceLock<String> = OnceLock::new();
+    IMAGES.get_or_init(|| {
+        let args = ["--base", "scratch", "--base", "debian", "--platform", "linux/arm/v6"];
+        let output = xtask(&repository()).arg("image").args(args).output().unwrap();
+        assert!(output.status.success(), "{}", output.error_text());
+        output.text()
+    })
+}
+
+#[test]
+fn each_image_is_one_line_and_a_second_run_changes_nothing() {
+    if !can_provision() {
+        return;
+    }
+    let first = images();
+    let lines: Vec<&str> = first.lines().collect();
+    assert_eq!(lines.len(), 2, "{first}");
+    assert!(
+        lines[0].starts_with("oci:target/images/scratch-armv6@sha256:"),
+        "{first}"
+    );
+    assert!(
+        lines[1].starts_with("oci:target/images/debian-armv6@sha256:"),
+        "{first}"
+    );
+    let args = ["image", "--base", "debian", "--base", "scratch", "--offline"];
+    let again = xtask(&repository()).args(args).read().unwrap();
+    assert_eq!(again.lines().collect::<Vec<_>>(), lines);
+}
+
+#[test]
+fn both_images_stay_in_their_budgets_and_pass_the_audit() {
+    if !can_provision() {
+        return;
+    }
+    images();
+    let tags = ["oci:target/images/scratch-armv6", "oci:target/images/debian-armv6"];
+    let size = xtask(&repository()).arg("size").args(tags).output().unwrap();
+    assert!(size.status.success(), "{}{}", size.text(), size.error_text());
+    let audit = xtask(&repository()).arg("audit").args(tags).output().unwrap();
+    assert!(audit.status.success(), "{}", audit.text());
+    let report = audit.text();
+    assert!(
+        report.contains("scratch-armv6/usr/local/bin/blog: linux/arm/v6"),
+        "{report}"
+    );
+    assert!(
+        report.contains("libc.so.6"),
+        "the libraries of the base are looked at, too: {report}"
+    );
+}
+
+/// A page of the blog over plain HTTP: status, headers, body.
+struct Page {
+    status: u16,
+    headers: String,
+    body: String,
+}
+
+fn http(port: u16, method: &str, path: &str, cookie: &str, form: &str) -> Page {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\nCookie: {cookie}\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+        form.len()
+    )
+    .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (headers, body) = text.split_once("\r\n\r\n").unwrap();
+    let status = headers.split(' ').nth(1).unwrap().parse().unwrap();
+    Page {
+        status,
+        headers: headers.to_owned(),
+        body: body.to_owned(),
+    }
+}
+
+impl Page {
+    fn cookies(&self) -> String {
+        let cookies = self.headers.lines().filter_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            name.eq_ignore_ascii_case("set-cookie")
+                .then(|| value.split(';').next().unwrap_or_default())
+        });
+        cookies.collect::<Vec<_>>().join("; ")
+    }
+
+    fn hidden(&self, name: &str) -> String {
+        let start = format!("name=\"{name}\" value=\"");
+        let rest = self
+            .body
+            .split(&start)
+            .nth(1)
+            .unwrap_or_else(|| panic!("no field {name} in {}", self.body));
+        rest.split('"').next().unwrap().to_owned()
+    }
+}
+
+const PASSWORD: &str = "correct horse battery staple";
+
+/// Signs in and posts `text`, as a browser would; returns only when the blog has acknowledged it.
+fn post(port: u16, text: &str) {
+    let page = http(port, "GET", "/login", "", "");
+    let before = page.cookies();
+    let form = format!("csrf={}&password={}", page.hidden("csrf"), PASSWORD.replace(' ', "+"));
+    let signed_in = http(port, "POST", "/login", &before, &form);
+    assert_eq!(signed_in.status, 303, "{}\n{}", signed_in.headers, signed_in.body);
+    let cookie = signed_in.cookies();
+    let page = http(port, "GET", "/posts/new", &cookie, "");
+    let form = format!(
+        "csrf={}&key={}&body={}",
+        page.hidden("csrf"),
+        page.hidden("key"),
+        text.replace(' ', "+")
+    );
+    let made = http(port, "POST", "/posts", &cookie, &form);
+    assert_eq!(made.status, 303, "{}\n{}", made.headers, made.body);
+}
+
+fn serves_through_a_power_cut(base: Base) {
+    if !can_provision() {
+        return;
+    }
+    images();
+    let data = tempfile::tempdir().unwrap();
+    let cx = Cx {
+        shell: Shell::default(),
+        ui: Ui::new(Verbosity::Quiet),
+        cache: Cache::at(cache_dir()),
+        root: repository(),
+        offline: false,
+    };
+    let tag = format!("{base}-armv6");
+    let dir = cx.root.join("target/images").join(&tag);
+    let image = ImageSource::from_layout(&dir, Some(&tag), base, Platform::ArmV6).unwrap();
+    let options = RunOptions {
+        port: 0,
+        data: Some(data.path().to_owned()),
+        env: vec![
+            ("BLOG_OWNER_PASSWORD".to_owned(), PASSWORD.to_owned()),
+            ("BLOG_INSECURE_COOKIE".to_owned(), "1".to_owned()),
+        ],
+        echo: false,
+        ..RunOptions::default()
+    };
+    let mut server = run::start(&cx, &image, &options).unwrap();
+    let text = format!("written on {base} before the power went");
+    post(server.port(), &text);
+    server.kill().unwrap();
+    // The data directory stays locked as long as there is a server object.
+    drop(server);
+    let mut server = run::start(&cx, &image, &options).unwrap();
+    let page = http(server.port(), "GET", "/", "", "");
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains(&text), "an acknowledged post is gone: {}", page.body);
+    let feed = http(server.port(), "GET", "/feed.atom", "", "");
+    assert!(feed.body.contains(&text), "{}", feed.body);
+    let stopped = server.stop().unwrap();
+    assert!(!stopped.killed, "SIGTERM must be enough: {}", server.logs());
+}
+
+#[test]
+fn the_scratch_image_serves_through_a_power_cut() {
+    serves_through_a_power_cut(Base::Scratch);
+}
+
+#[test]
+fn the_debian_image_serves_through_a_power_cut() {
+    serves_through_a_power_cut(Base::Debian);
+}
+
+/// Another directory, another home, another cargo home, another place of the toolchain: the same bytes.
+#[test]
+fn two_clones_in_different_places_give_the_same_bytes() {
+    if !can_provision() {
+        return;
+    }
+    let here = repository();
+    let first = images().lines().next().unwrap().to_owned();
+    let tmp = Path::new(env!("CARGO_TARGET_TMPDIR")).join("another/user's/place to clone into");
+    let shell = Shell::default();
+    let clone = tmp.join("clone");
+    // The sources of the first clone go; its target directory stays, so that a second test run is quick.
+    if clone.is_dir() {
+        for entry in fs::read_dir(&clone)
+            .unwrap()
+            .flatten()
+            .filter(|entry| entry.file_name() != "target")
+        {
+            let path = entry.path();
+            if path.is_dir() {
+                fs::remove_dir_all(path).unwrap()
+            } else {
+                fs::remove_file(path).unwrap()
+            }
+        }
+    }
+    fs::create_dir_all(&clone).unwrap();
+    let git = |args: &[&str]| shell.command("git").args(args).current_dir(&here).read().unwrap();
+    for name in git(&["ls-files", "-z"])
+        .split('\0')
+        .filter(|name| here.join(name).is_file())
+    {
+        fs::create_dir_all(clone.join(name).parent().unwrap()).unwrap();
+        fs::copy(here.join(name), clone.join(name)).unwrap();
+    }
+    // The labels name the revision, so the clone must know it. A worktree's `.git` is a file, hence the question.
+    let common = PathBuf::from(git(&["rev-parse", "--path-format=absolute", "--git-common-dir"]));
+    fs::write(
+        clone.join(".git"),
+        format!("gitdir: {}\n", git(&["rev-parse", "--absolute-git-dir"])),
+    )
+    .unwrap();
+    assert!(common.is_dir());
+
+    let home = tmp.join("home");
+    let cargo_home = home.join("cargo of another user");
+    fs::create_dir_all(cargo_home.join("registry")).unwrap();
+    let real =
+        std::env::var_os("CARGO_HOME").map_or_else(|| std::env::home_dir().unwrap().join(".cargo"), PathBuf::from);
+    for part in ["registry/index", "registry/cache", "config.toml", "credentials.toml"] {
+        let link = cargo_home.join(part);
+        if real.join(part).exists() && !link.exists() {
+            std::os::unix::fs::symlink(real.join(part), link).unwrap();
+        }
+    }
+    let sysroot = PathBuf::from(
+        shell
+            .command("rustc")
+            .args(["--print", "sysroot"])
+            .current_dir(&here)
+            .read()
+            .unwrap(),
+    );
+    let toolchain = home.join("toolchain");
+    if !toolchain.is_dir() {
+        // Hard links: a gigabyte that need not be copied. Another file system would need real copies.
+        let linked = shell
+            .command("cp")
+            .arg("-al")
+            .arg(fs::canonicalize(&sysroot).unwrap())
+            .arg(&toolchain)
+            .output()
+            .unwrap();
+        if !linked.status.success() {
+            let _ = fs::remove_dir_all(&toolchain);
+            shell
+                .command("cp")
+                .arg("-a")
+                .arg(fs::canonicalize(&sysroot).unwrap())
+                .arg(&toolchain)
+                .run()
+                .unwrap();
+        }
+    }
+    let path = format!("{}:{}", toolchain.join("bin").display(), std::env::var("PATH").unwrap());
+    let output = xtask(&clone)
+        .args(["image", "--base", "scratch", "--offline"])
+        .env("HOME", &home)
+        .env("CARGO_HOME", &cargo_home)
+        .env("PATH", path)
+        .env("CARGO", toolchain.join("bin/cargo"))
+        .env("RUSTC", toolchain.join("bin/rustc"))
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("RUSTUP_HOME")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", output.error_text());
+    let program = "target/arm-unknown-linux-musleabihf/release/blog";
+    assert_eq!(
+        hash_file(&here.join(program)).unwrap(),
+        hash_file(&clone.join(program)).unwrap(),
+        "the programs differ: compare {} and {}",
+        here.join(program).display(),
+        clone.join(program).display()
+    );
+    assert_eq!(output.text().trim(), first, "the same program gave different images");
+}
+
+/// Everything that decides the bytes of an image, with a fixed program: the description in docker/, the writers of layers,
+/// configuration and manifest, and the compressor. A change here means that every user pulls everything anew: wanted?
+#[test]
+fn the_digest_of_an_image_with_a_fixed_program_does_not_move() {
+    let root = repository();
+    let text = fs::read_to_string(root.join("docker/Dockerfile")).unwrap();
+    let args = [("BASE", "scratch"), ("VERSION", "1.2.3"), ("REVISION", "0123abcd")];
+    let args = args.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let stage = dockerfile::evaluate(&text, &args, "final").unwrap();
+    let program = fs::read(root.join("xtask/tests/fixtures/elf/v6")).unwrap();
+    let mut source = MemoryFiles::default()
+        .with(Some("compile"), "/out/blog", EntryKind::File(program), 0o755)
+        .with(Some("compile"), "/out/data", EntryKind::Directory, 0o755);
+    for file in xtask::context::files(&root, "docker/rootfs").unwrap() {
+        source = source.with(None, &format!("docker/rootfs/{}", file.path), file.kind, file.mode);
+    }
+    let labels = BTreeMap::from([("a.label".to_owned(), "of ours".to_owned())]);
+    let image = assemble(
+        BaseImage::scratch(),
+        &stage,
+        &source,
+        Platform::ArmV6,
+        1_000_000_000,
+        &labels,
+    )
+    .unwrap();
+    let digests = format!("manifest {}\ndiff_id  {}", image.manifest().digest(), image.app_layers()[0].diff_id());
+    insta::assert_snapshot!(digests, @"
+    manifest sha256:b1800eb38e60b587944e405d675fb7faf6cc6d48648ebb8322fd6fac9e1399e5
+    diff_id  sha256:e6bd95adce67dc58f4553170daeb26f4c45c21075523f381a7241c6c1560afb8
+    ");
+}

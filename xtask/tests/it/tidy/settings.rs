@@ -1,0 +1,117 @@
+//! `.cargo/config.toml` says again what the table of targets says, because cargo reads nothing else.
+
+use xtask::target::{Libc, TARGETS};
+
+use super::{Offence, none, read};
+
+const FILE: &str = ".cargo/config.toml";
+
+/// Not in the file, on purpose: its settings would apply to everything that is built to run on a PC itself.
+const HOST: &str = "x86_64-unknown-linux-gnu";
+
+fn differences(text: &str) -> Vec<Offence> {
+    let config: toml::Table = toml::from_str(text).unwrap_or_else(|error| panic!("{FILE}: {error}"));
+    let table = |name: &str| {
+        config
+            .get(name)
+            .and_then(toml::Value::as_table)
+            .cloned()
+            .unwrap_or_default()
+    };
+    let (targets, env) = (table("target"), table("env"));
+    let line = |word: &str| {
+        text.lines()
+            .position(|line| line.contains(word))
+            .map_or(1, |index| index + 1)
+    };
+    let mut offences = Vec::new();
+    let mut add = |at: &str, message: String| offences.push(Offence::new(FILE, line(at), message));
+
+    for target in TARGETS.iter().filter(|target| target.triple != HOST) {
+        let triple = target.triple;
+        let mut flags = vec![format!("-Ctarget-cpu={}", target.rustc_cpu)];
+        if target.libc == Libc::Musl {
+            // zig brings musl's start files and libc; rustc's own would come on top.
+            flags.push("-Clink-self-contained=no".to_owned());
+        }
+        let lines = [
+            ("linker", toml::Value::from(format!(".tools/{triple}-link"))),
+            ("rustflags", toml::Value::from(flags)),
+        ];
+        let have = targets
+            .get(triple)
+            .and_then(toml::Value::as_table)
+            .cloned()
+            .unwrap_or_default();
+        for (key, value) in lines {
+            if have.get(key) != Some(&value) {
+                add(
+                    &format!("[target.{triple}]"),
+                    format!("[target.{triple}] wants the line: {key} = {}", written(&value)),
+                );
+            }
+        }
+        for (variable, tool) in [("CC", format!("{triple}-cc")), ("AR", "ar".to_owned())] {
+            let name = format!("{variable}_{}", triple.replace('-', "_"));
+            let path = format!(".tools/{tool}");
+            let have = env.get(&name).and_then(toml::Value::as_table);
+            let same = have.is_some_and(|have| {
+                have.get("value").and_then(toml::Value::as_str) == Some(&path)
+                    && have.get("relative").and_then(toml::Value::as_bool) == Some(true)
+            });
+            if !same {
+                add(
+                    &name,
+                    format!("[env] wants the line: {name} = {{ value = \"{path}\", relative = true }}"),
+                );
+            }
+        }
+    }
+    for triple in targets
+        .keys()
+        .filter(|triple| *triple == HOST || TARGETS.iter().all(|target| target.triple != *triple))
+    {
+        let why = if triple == HOST {
+            "its settings would also apply to everything that is built to run here"
+        } else {
+            "xtask/src/target.rs does not know it"
+        };
+        add(
+            &format!("[target.{triple}]"),
+            format!("remove [target.{triple}]: {why}"),
+        );
+    }
+    offences
+}
+
+fn written(value: &toml::Value) -> String {
+    match value {
+        toml::Value::Array(items) => format!("[{}]", items.iter().map(written).collect::<Vec<_>>().join(", ")),
+        toml::Value::String(text) => format!("\"{text}\""),
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn cargo_config_agrees_with_the_table_of_targets() {
+    none(&differences(&read(FILE)));
+}
+
+#[test]
+fn bad_settings_are_found_with_the_line_to_write() {
+    let empty = differences("");
+    assert_eq!(empty.len(), (TARGETS.len() - 1) * 4);
+    let text: String = empty.iter().map(|offence| format!("{offence}\n")).collect();
+    for line in [
+        r#"linker = ".tools/arm-unknown-linux-musleabihf-link""#,
+        r#"rustflags = ["-Ctarget-cpu=arm1176jzf-s", "-Clink-self-contained=no"]"#,
+        r#"CC_arm_unknown_linux_gnueabi = { value = ".tools/arm-unknown-linux-gnueabi-cc", relative = true }"#,
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    let good = read(FILE);
+    let bad = good.replacen("target-cpu=arm1176jzf-s", "target-cpu=cortex-a7", 1);
+    assert_eq!(differences(&bad).len(), 1, "{:?}", differences(&bad));
+    let more = format!("{good}\n[target.{HOST}]\nlinker = \"x\"\n[target.mips-unknown-linux-gnu]\nlinker = \"x\"\n");
+    assert_eq!(differences(&more).len(), 2);
+}
