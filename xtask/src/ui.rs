@@ -94,10 +94,17 @@ impl Ui {
         eprint!("{text}");
     }
 
-    /// A line of the result, on stdout. A closed pipe (`| head`) is not an error.
+    /// A line of the result, on stdout. A closed pipe (`| head`) is not an error; a result that is lost for another reason
+    /// (a full disk) ends the run with 2, as what it said cannot be had again.
     pub fn result(&self, line: &str) {
         let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "{line}");
+        match writeln!(out, "{line}").and_then(|()| out.flush()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                self.error(&crate::error::Error::from(error).context("cannot write the result to stdout"));
+                std::process::exit(2);
+            }
+            _ => {}
+        }
     }
 
     /// A bar for `total` bytes; hidden when stderr is not a terminal or the run is quiet.

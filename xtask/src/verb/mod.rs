@@ -29,5 +29,8 @@ pub enum Outcome {
 pub fn policy(cx: &Cx) -> Result<Policy> {
     let path = cx.root.join("xtask.toml");
     let text = fs::read_to_string(&path).context(|| format!("cannot read {}", path.display()))?;
-    Policy::parse(&text).map_err(|error| Error::new(format!("xtask.toml: {error}")))
+    Policy::parse(&text).map_err(|error| {
+        Error::new(format!("xtask.toml: {}", error.trim_end()))
+            .hint("its comments say what each key means; `git diff xtask.toml` shows what changed here")
+    })
 }
