@@ -132,7 +132,10 @@ impl Cache {
     /// Notes that `path` is of use, for `prune --older-than`. Access times will not do: they are coarse or off on many
     /// systems, and for a directory they tell who listed it.
     pub fn used(&self, path: &Path) {
-        let old = |data: fs::Metadata| data.modified().is_ok_and(|time| time.elapsed().is_ok_and(|age| age > NOTED));
+        let old = |data: fs::Metadata| {
+            data.modified()
+                .is_ok_and(|time| time.elapsed().is_ok_and(|age| age > NOTED))
+        };
         if fs::metadata(path).is_ok_and(old)
             && let Ok(file) = File::open(path)
         {
@@ -425,7 +428,11 @@ fn newest(path: &Path) -> Option<SystemTime> {
         Ok(data) if data.is_dir() => children(path).unwrap_or_default(),
         _ => Vec::new(),
     };
-    below.iter().filter_map(|child| newest(child)).chain(modified(path)).max()
+    below
+        .iter()
+        .filter_map(|child| newest(child))
+        .chain(modified(path))
+        .max()
 }
 
 fn size_of(path: &Path) -> u64 {
@@ -505,7 +512,9 @@ mod tests {
     fn use_is_noted_and_listing_is_not_use() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path());
-        let path = cache.tree("tool", "k", |work| Ok(fs::write(work.join("f"), b"")?)).unwrap();
+        let path = cache
+            .tree("tool", "k", |work| Ok(fs::write(work.join("f"), b"")?))
+            .unwrap();
         let old = SystemTime::now() - Duration::from_secs(90 * 86_400);
         File::open(&path).unwrap().set_modified(old).unwrap();
         let used = || cache.entries().unwrap()[0].used.unwrap().elapsed().unwrap().as_secs() / 86_400;

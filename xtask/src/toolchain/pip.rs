@@ -14,7 +14,8 @@ use crate::toolchain::debs;
 use crate::ui;
 
 const UNREACHABLE: &str = "is the package index reachable from here (proxy, `pip config list`)? A wheel placed in a directory that PIP_FIND_LINKS names serves as well";
-const DISTRUST: &str = "the download was damaged or replaced; try again, and distrust the package index if it happens twice";
+const DISTRUST: &str =
+    "the download was damaged or replaced; try again, and distrust the package index if it happens twice";
 
 /// The path that a tool has, or will have, in the cache.
 pub fn program(cx: &Cx, name: &str, tool: &Tool) -> Option<PathBuf> {
@@ -85,7 +86,16 @@ fn fetch(cx: &Cx, name: &str, tool: &Tool) -> Result<PathBuf> {
         "off"
     };
     pip(cx)?
-        .args(["download", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes", "--progress-bar", bar])
+        .args([
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "--require-hashes",
+            "--progress-bar",
+            bar,
+        ])
         .arg("--dest")
         .arg(dir.path())
         .arg("--requirement")
@@ -96,8 +106,16 @@ fn fetch(cx: &Cx, name: &str, tool: &Tool) -> Result<PathBuf> {
                 return Ok(());
             }
             let text = output.error_text();
-            Err(Error::new(format!("pip cannot fetch {distribution} {}\n  {}", tool.version, last_lines(&text)))
-                .hint(if text.contains("DO NOT MATCH THE HASHES") { DISTRUST } else { UNREACHABLE }))
+            Err(Error::new(format!(
+                "pip cannot fetch {distribution} {}\n  {}",
+                tool.version,
+                last_lines(&text)
+            ))
+            .hint(if text.contains("DO NOT MATCH THE HASHES") {
+                DISTRUST
+            } else {
+                UNREACHABLE
+            }))
         })?;
     let wheel = fs::read_dir(dir.path())?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))

@@ -196,11 +196,22 @@ fn check_sources(cx: &Cx, policy: &Policy, stages: &[FinalStage]) -> Result<()> 
     for copy in stages.iter().flat_map(|stage| &stage.copies) {
         for path in &copy.sources {
             context.files(copy.from.as_deref(), path).map_err(|message| {
-                let from = copy.from.as_ref().map(|from| format!("--from={from} ")).unwrap_or_default();
+                let from = copy
+                    .from
+                    .as_ref()
+                    .map(|from| format!("--from={from} "))
+                    .unwrap_or_default();
                 Error::new(format!(
                     "{}: line {}: COPY {from}{path}: {message}",
                     policy.image.dockerfile, copy.line
                 ))
+                .hint(match copy.from {
+                    None => "the build context is the root of the workspace".to_owned(),
+                    Some(_) => format!(
+                        "`compile` is the only other place: it has {} and {}",
+                        policy.image.compiled, policy.image.data
+                    ),
+                })
             })?;
         }
     }
