@@ -155,9 +155,13 @@ fn pip(cx: &Cx) -> Result<Command> {
     {
         return Ok(cx.shell.command(python).args(["-m", "pip"]));
     }
-    let tree = debs::fetch(cx, "python3-pip-whl", &["usr/share/python-wheels"])
-        .context(|| "python3 has no pip module, and Debian's wheel of it cannot be had")
-        .hint("install pip (Debian and Ubuntu: the package python3-pip)")?;
+    let tree = debs::fetch(cx, "python3-pip-whl", &["usr/share/python-wheels"]).map_err(|error| {
+        // What is missing is pip; the package is but one way to it.
+        Error::new(format!(
+            "python3 has no pip module, and Debian's wheel of it cannot be had: {error}"
+        ))
+        .hint("install pip (Debian and Ubuntu: the package python3-pip)")
+    })?;
     let wheels = tree.join("usr/share/python-wheels");
     let wheel = fs::read_dir(&wheels)
         .context(|| format!("cannot read {}", wheels.display()))?

@@ -71,8 +71,12 @@ impl Workspace {
         workspace
     }
 
+    /// A path in it, or beside it (`../bin`).
     fn path(&self, path: &str) -> PathBuf {
-        self.root.join(path)
+        match path.strip_prefix("../") {
+            Some(beside) => self.root.parent().unwrap().join(beside),
+            None => self.root.join(path),
+        }
     }
 
     fn read(&self, path: &str) -> String {

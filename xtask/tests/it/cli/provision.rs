@@ -42,7 +42,7 @@ impl Bench {
         for name in TOOLS {
             wheel(
                 &bench.wheel(name),
-                &[("tool/program", "#!/bin/sh\n"), ("tool/LICENSE", "free\n")],
+                &[("tool/program", "#!/bin/sh\n"), ("tool/name", name)],
             );
         }
         bench.pin(&TOOLS.map(|name| (name, hash_file(&bench.wheel(name)).unwrap())));
@@ -147,7 +147,11 @@ fn a_wrong_checksum_names_both_and_nothing_is_kept() {
     let bench = Bench::new();
     bench.pin(&TOOLS.map(|name| (name, "0".repeat(64))));
     let found = hash_file(&bench.wheel("ziglang")).unwrap();
-    insta::assert_snapshot!(bench.refused(&bench.setup()).replace(&found, "[found]"), @"");
+    insta::assert_snapshot!(bench.refused(&bench.setup()).replace(&found, "[found]"), @r"
+        Fetching ziglang 1 through pip
+    error: ziglang-1-py3-none-any.whl: sha256 is [found], expected 0000000000000000000000000000000000000000000000000000000000000000
+    hint: the download was damaged or replaced; try again, and distrust the package index if it happens twice
+    ");
     assert_eq!(bench.kept(), [""; 0]);
     assert!(!bench.workspace.path(".tools").exists());
     // The next run is right without cleaning.
@@ -161,20 +165,41 @@ fn what_pip_says_last_is_shown_with_a_next_step() {
     bench.python(
         "[ \"$*\" = '-m pip --version' ] && exit 0\nfor i in 1 2 3 4 5 6 7 8; do echo \"line $i\" >&2; done\nexit 1\n",
     );
-    insta::assert_snapshot!(bench.refused(&bench.setup()), @"");
+    insta::assert_snapshot!(bench.refused(&bench.setup()), @r"
+        Fetching ziglang 1 through pip
+    error: pip cannot fetch ziglang 1
+      line 3
+      line 4
+      line 5
+      line 6
+      line 7
+      line 8
+    hint: is the package index reachable from here (proxy, `pip config list`)? A wheel placed in a directory that PIP_FIND_LINKS names serves as well
+    ");
     bench.python(
         "[ \"$*\" = '-m pip --version' ] && exit 0\necho 'ERROR: THESE PACKAGES DO NOT MATCH THE HASHES' >&2\nexit 1\n",
     );
-    insta::assert_snapshot!(bench.refused(&bench.setup()), @"");
+    insta::assert_snapshot!(bench.refused(&bench.setup()), @r"
+        Fetching ziglang 1 through pip
+    error: pip cannot fetch ziglang 1
+      ERROR: THESE PACKAGES DO NOT MATCH THE HASHES
+    hint: the download was damaged or replaced; try again, and distrust the package index if it happens twice
+    ");
     bench.python("exit 0\n");
-    insta::assert_snapshot!(bench.refused(&bench.setup()), @"");
+    insta::assert_snapshot!(bench.refused(&bench.setup()), @r"
+        Fetching ziglang 1 through pip
+    error: pip said that it fetched ziglang 1, but there is no wheel
+    ");
     assert_eq!(bench.kept(), [""; 0]);
 }
 
 #[test]
 fn offline_with_an_empty_cache_is_said_and_asks_nobody() {
     let bench = Bench::new();
-    insta::assert_snapshot!(bench.refused(&bench.setup().arg("--offline")), @"");
+    insta::assert_snapshot!(bench.refused(&bench.setup().arg("--offline")), @r"
+    error: ziglang 1 is not in the cache, and --offline forbids to fetch it
+    hint: run once without --offline
+    ");
     assert_eq!(bench.calls(), 0);
     assert_eq!(bench.kept(), [""; 0]);
 }
@@ -183,9 +208,18 @@ fn offline_with_an_empty_cache_is_said_and_asks_nobody() {
 fn without_python_or_pip_it_says_what_to_install() {
     let bench = Bench::new();
     bench.python("exit 1\n");
-    insta::assert_snapshot!(bench.refused(&bench.setup()), @"");
+    insta::assert_snapshot!(bench.refused(&bench.setup()), @r"
+        Fetching ziglang 1 through pip
+        Fetching the package python3-pip-whl
+    error: python3 has no pip module, and Debian's wheel of it cannot be had: the package python3-pip-whl is needed, only apt can fetch it, and `apt-get` is not in PATH
+    hint: install pip (Debian and Ubuntu: the package python3-pip)
+    ");
     fs::remove_file(bench.bin.join("python3")).unwrap();
-    insta::assert_snapshot!(bench.refused(&bench.setup()), @"");
+    insta::assert_snapshot!(bench.refused(&bench.setup()), @r"
+        Fetching ziglang 1 through pip
+    error: python3 is not in PATH; pip, which fetches the tools, needs it
+    hint: install python3 (Debian and Ubuntu: the package python3)
+    ");
 }
 
 #[test]
