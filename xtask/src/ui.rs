@@ -48,6 +48,11 @@ impl Ui {
         self.verbosity
     }
 
+    /// Whether only results, warnings and errors are wanted.
+    pub fn is_quiet(&self) -> bool {
+        self.verbosity == Verbosity::Quiet
+    }
+
     /// Whether stderr is a terminal.
     pub fn is_terminal(&self) -> bool {
         self.terminal

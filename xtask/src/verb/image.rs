@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -24,7 +24,7 @@ use crate::publish::{archive, layout};
 use crate::toolchain::rust_std::{self, Compiler};
 use crate::toolchain::zig::{self, Zig};
 use crate::ui::bytes;
-use crate::verb::{Outcome, policy};
+use crate::verb::{Outcome, place, policy};
 use crate::workspace;
 
 /// What is told of an image that was made.
@@ -230,16 +230,6 @@ fn check_destinations(cx: &Cx, plan: &Plan) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// A path of the command line: relative to where the user stands, but the default one is relative to the workspace.
-fn place(cx: &Cx, path: &str) -> PathBuf {
-    let path = Path::new(path);
-    if path.starts_with("target/images") {
-        cx.root.join(path)
-    } else {
-        path.to_owned()
-    }
 }
 
 fn audited(

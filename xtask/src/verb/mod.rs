@@ -1,6 +1,7 @@
 //! One file a verb of the command line.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
@@ -23,6 +24,17 @@ pub enum Outcome {
     Fine,
     /// Exit code 1: it ran and found problems.
     Findings,
+}
+
+/// A path of the command line: relative to where the user stands; but one below target/images, as `cargo xtask image`
+/// prints it, is relative to the workspace, from wherever it is given back.
+pub fn place(cx: &Cx, path: &str) -> PathBuf {
+    let path = Path::new(path);
+    if path.starts_with("target/images") {
+        cx.root.join(path)
+    } else {
+        path.to_owned()
+    }
 }
 
 /// Reads xtask.toml.

@@ -14,7 +14,7 @@ use crate::policy::Policy;
 use crate::publish::layout;
 use crate::target::Base;
 use crate::ui::bytes;
-use crate::verb::{Outcome, audit, policy};
+use crate::verb::{Outcome, audit, place, policy};
 
 /// The figures of one image, in bytes.
 #[derive(Clone, Debug, Serialize)]
@@ -64,7 +64,7 @@ pub fn run(cx: &Cx, args: &SizeArgs) -> Result<Outcome> {
             Error::new(format!("`{text}`: expected oci:PATH"))
                 .hint("for example: cargo xtask size oci:target/images/scratch-armv6")
         })?;
-        rows.extend(measure(Path::new(dir), &policy)?);
+        rows.extend(measure(&place(cx, dir), &policy)?);
     }
     if args.json {
         cx.ui.result(&serde_json::to_string_pretty(&rows)?);
