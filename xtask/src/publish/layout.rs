@@ -140,6 +140,15 @@ impl Writer {
         let marker = dir.join("oci-layout");
         let lock = File::open(&marker).context(|| format!("cannot open {}", marker.display()))?;
         lock.lock().context(|| format!("cannot lock {}", marker.display()))?;
+        // Only who holds the lock writes blobs, so what is unfinished here is of a run that was killed.
+        for entry in fs::read_dir(&blobs)
+            .context(|| format!("cannot read {}", blobs.display()))?
+            .flatten()
+        {
+            if entry.file_name().to_string_lossy().starts_with(".tmp") {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
         Ok(Writer {
             dir: dir.to_owned(),
             _lock: lock,

@@ -224,7 +224,7 @@ mod tests {
             row("debian-armv6", 830_000, 1_590_000, 2_000_000),
         ];
         insta::assert_snapshot!(table(&rows), @r"
-        image          platform         pull       app     base  unpacked    update  budget
+        image          platform          pull       app     base  unpacked    update  budget
         scratch-armv6  linux/arm/v6  882.0 kB  880.0 kB      0 B   1.76 MB  882.0 kB    89 %
         debian-armv6   linux/arm/v6   2.42 MB  830.0 kB  1.59 MB   6.43 MB  832.0 kB   122 %
 

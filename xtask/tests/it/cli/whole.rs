@@ -230,6 +230,10 @@ fn a_killed_run_leaves_nothing_that_the_next_would_trust() {
         }
     }
     let after = fine(&run(&workspace, &IMAGE));
+    let unfinished = layout.join("blobs/sha256/.tmpKilled");
+    fs::write(&unfinished, "half a bl").unwrap();
+    assert_eq!(fine(&run(&workspace, &IMAGE)), after);
+    assert!(!unfinished.exists());
     assert_ne!(digest(&before), digest(&after), "the source has changed");
     let fresh = fine(&run(
         &workspace,
