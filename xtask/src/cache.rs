@@ -1,12 +1,17 @@
 //! The cache directory: everything that was fetched or derived, shared between clones, safe to delete.
 //!
 //! Layout: `sha256/<hex>` fetched files by content; `tree/<name>/<key>` unpacked trees, complete or absent;
-//! `record/<kind>/<key>.json` small decisions; `lock/` files that keep parallel runs apart; `tmp/` work in progress.
-//! Everything appears under its final name by rename, so a killed run leaves nothing that a later run would trust.
+//! `record/<kind>/<key>.json` small decisions; `lock/` files that keep parallel runs apart; `tmp/` work in progress;
+//! `zig/` what zig keeps for itself; `damaged/` blobs that were found to be. Everything appears under its final name by
+//! rename and leaves it by rename, so a killed run leaves nothing that a later run would trust.
+//!
+//! A run that takes anything from the cache holds `lock/in-use` together with others until it ends; who deletes holds it alone.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,17 +23,27 @@ use crate::error::{Context, Error, Result};
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: PathBuf,
+    /// `lock/in-use`, from the first use on.
+    held: Arc<Mutex<Option<File>>>,
 }
+
+/// The file that every run holds while it uses the cache.
+const IN_USE: &str = "in-use";
+/// Uses are noted once in this time.
+const NOTED: Duration = Duration::from_secs(3600);
 
 /// One thing in the cache, for `cargo xtask cache list`.
 #[derive(Clone, Debug, Serialize)]
 pub struct CacheEntry {
-    /// `blob`, `tree` or `record`.
+    /// `blob`, `tree`, `record`, or `work` for what other programs and earlier accidents left.
     pub kind: &'static str,
     /// Content hash, `name/key`, or `kind/key`.
     pub name: String,
     /// Bytes on disk.
     pub size: u64,
+    /// When it was last used, as far as is known.
+    #[serde(skip)]
+    pub used: Option<SystemTime>,
     /// Absolute path.
     pub path: PathBuf,
 }
@@ -40,7 +55,10 @@ pub struct CacheLock(#[allow(dead_code)] File);
 impl Cache {
     /// A cache at `root`; nothing is created until something is stored.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Cache { root: root.into() }
+        Cache {
+            root: root.into(),
+            held: Arc::default(),
+        }
     }
 
     /// `$XDG_CACHE_HOME/raspi-image`, else `~/.cache/raspi-image`.
@@ -59,12 +77,79 @@ impl Cache {
         &self.root
     }
 
-    fn make(&self, name: &str) -> Result<PathBuf> {
+    fn directory(&self, name: &str) -> Result<PathBuf> {
         let dir = self.root.join(name);
         fs::create_dir_all(&dir)
             .context(|| format!("cannot create the cache directory {}", dir.display()))
             .hint("choose a writable one with --cache-dir DIR")?;
         Ok(dir)
+    }
+
+    fn make(&self, name: &str) -> Result<PathBuf> {
+        self.hold(true)?;
+        self.directory(name)
+    }
+
+    /// Keeps [`Cache::alone`] out until this run ends. Looking (`create` is false) makes no file.
+    fn hold(&self, create: bool) -> Result<()> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.is_some() {
+            return Ok(());
+        }
+        let path = self.root.join("lock").join(IN_USE);
+        let file = if create {
+            self.directory("lock")?;
+            File::create(&path).context(|| format!("cannot create {}", path.display()))?
+        } else {
+            match File::open(&path) {
+                Ok(file) => file,
+                Err(_) => return Ok(()),
+            }
+        };
+        file.lock_shared()
+            .context(|| format!("cannot lock {}", path.display()))?;
+        *held = Some(file);
+        Ok(())
+    }
+
+    /// The cache for one who deletes: fails while any run uses it, and none can start to until the lock is dropped.
+    pub fn alone(&self) -> Result<CacheLock> {
+        let path = self.directory("lock")?.join(IN_USE);
+        let file = File::create(&path).context(|| format!("cannot create {}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(CacheLock(file)),
+            Err(TryLockError::WouldBlock) => Err(Error::new(format!(
+                "another run uses the cache {}",
+                self.root.display()
+            ))
+            .hint("nothing was deleted; run it again when that run has ended")),
+            Err(TryLockError::Error(error)) => {
+                Err(Error::from(error).context(format!("cannot lock {}", path.display())))
+            }
+        }
+    }
+
+    /// Notes that `path` is of use, for `prune --older-than`. Access times will not do: they are coarse or off on many
+    /// systems, and for a directory they tell who listed it.
+    pub fn used(&self, path: &Path) {
+        let old = |data: fs::Metadata| {
+            data.modified()
+                .is_ok_and(|time| time.elapsed().is_ok_and(|age| age > NOTED))
+        };
+        if fs::metadata(path).is_ok_and(old)
+            && let Ok(file) = File::open(path)
+        {
+            // A cache that belongs to somebody else is used all the same.
+            let _ = file.set_modified(SystemTime::now());
+        }
+    }
+
+    /// Takes an entry away: first its name, then, at leisure, its content.
+    pub fn remove(&self, path: &Path) -> Result<()> {
+        let failed = || format!("cannot delete {}", path.display());
+        let aside = tempfile::TempDir::new_in(self.directory("tmp")?).context(failed)?;
+        fs::rename(path, aside.path().join("gone")).context(failed)?;
+        aside.close().context(failed)
     }
 
     /// A new temporary directory on the same file system, removed when dropped.
@@ -75,12 +160,14 @@ impl Cache {
 
     /// The file with this SHA-256 (hex), if it is there and still whole. A damaged one is set aside, never used.
     pub fn get(&self, sha256: &str) -> Result<Option<PathBuf>> {
+        self.hold(false)?;
         let path = self.root.join("sha256").join(sha256);
         if !path.is_file() {
             return Ok(None);
         }
         let found = hash_file(&path)?;
         if found == sha256 {
+            self.used(&path);
             return Ok(Some(path));
         }
         let aside = self.make("damaged")?.join(format!("{sha256}-{}", &found[..8]));
@@ -135,16 +222,21 @@ impl Cache {
 
     /// An unpacked tree: made by `fill` in a temporary directory, then renamed. `key` is a digest of everything it depends on.
     pub fn tree(&self, name: &str, key: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-        let path = self.root.join("tree").join(name).join(key);
-        if path.is_dir() {
+        if let Some(path) = self.has_tree(name, key) {
+            self.used(&path);
             return Ok(path);
         }
+        let path = self.root.join("tree").join(name).join(key);
         let _lock = self.lock(&format!("tree-{name}-{key}"))?;
         if path.is_dir() {
             return Ok(path);
         }
         let work = self.temp_dir()?;
         fill(work.path())?;
+        // One call for all the files: after a power cut the name must not lead to empty ones.
+        File::open(work.path())
+            .and_then(|dir| Ok(rustix::fs::syncfs(dir)?))
+            .map_err(|error| full_disk(error, work.path()))?;
         self.make(&format!("tree/{name}"))?;
         let work = work.keep();
         fs::rename(&work, &path).context(|| format!("cannot move {} to {}", work.display(), path.display()))?;
@@ -153,6 +245,8 @@ impl Cache {
 
     /// Whether a tree is there already.
     pub fn has_tree(&self, name: &str, key: &str) -> Option<PathBuf> {
+        // Without the lock (a file system that has none) the tree is still what it is.
+        let _ = self.hold(false);
         Some(self.root.join("tree").join(name).join(key)).filter(|path| path.is_dir())
     }
 
@@ -176,27 +270,61 @@ impl Cache {
         Ok(CacheLock(file))
     }
 
+    /// Deletes what nobody can want while the cache is held [`Cache::alone`]: work in progress, locks, directories without
+    /// entries. Returns the bytes.
+    pub fn sweep(&self) -> Result<u64> {
+        let mut freed = 0;
+        for path in children(&self.root.join("tmp"))? {
+            freed += size_of(&path);
+            let gone = match path.is_dir() {
+                true => fs::remove_dir_all(&path),
+                false => fs::remove_file(&path),
+            };
+            gone.context(|| format!("cannot delete {}", path.display()))?;
+        }
+        for path in children(&self.root.join("lock"))? {
+            if file_name(&path) != IN_USE {
+                fs::remove_file(&path).context(|| format!("cannot delete {}", path.display()))?;
+            }
+        }
+        for group in ["tree", "record"] {
+            for path in children(&self.root.join(group))? {
+                // Fails, as it should, when there is something in it.
+                let _ = fs::remove_dir(&path);
+            }
+        }
+        Ok(freed)
+    }
+
     /// Everything in the cache, sorted by kind and name.
     pub fn entries(&self) -> Result<Vec<CacheEntry>> {
         let mut entries = Vec::new();
-        for path in children(&self.root.join("sha256"))? {
+        let mut add = |kind, name, path: PathBuf, used| {
             entries.push(CacheEntry {
-                kind: "blob",
-                name: file_name(&path),
+                kind,
+                name,
                 size: size_of(&path),
+                used,
                 path,
             });
+        };
+        for path in children(&self.root.join("sha256"))? {
+            add("blob", file_name(&path), path.clone(), modified(&path));
         }
-        for (kind, dir) in [("tree", "tree"), ("record", "record")] {
-            for group in children(&self.root.join(dir))? {
+        for kind in ["tree", "record", "work"] {
+            let groups = match kind {
+                "work" => ["damaged", "zig"].map(|name| self.root.join(name)).to_vec(),
+                kind => children(&self.root.join(kind))?,
+            };
+            for group in groups {
                 for path in children(&group)? {
                     let name = format!("{}/{}", file_name(&group), file_name(&path));
-                    entries.push(CacheEntry {
-                        kind,
-                        name,
-                        size: size_of(&path),
-                        path,
-                    });
+                    let used = match kind {
+                        "tree" => modified(&path),
+                        "record" => modified(&path).max(accessed(&path)),
+                        _ => newest(&path),
+                    };
+                    add(kind, name, path, used);
                 }
             }
         }
@@ -286,6 +414,27 @@ fn file_name(path: &Path) -> String {
         .unwrap_or_default()
 }
 
+fn modified(path: &Path) -> Option<SystemTime> {
+    fs::symlink_metadata(path).and_then(|data| data.modified()).ok()
+}
+
+fn accessed(path: &Path) -> Option<SystemTime> {
+    fs::symlink_metadata(path).and_then(|data| data.accessed()).ok()
+}
+
+/// The last change in a whole tree: nobody notes the use of what other programs keep.
+fn newest(path: &Path) -> Option<SystemTime> {
+    let below = match fs::symlink_metadata(path) {
+        Ok(data) if data.is_dir() => children(path).unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    below
+        .iter()
+        .filter_map(|child| newest(child))
+        .chain(modified(path))
+        .max()
+}
+
 fn size_of(path: &Path) -> u64 {
     match fs::symlink_metadata(path) {
         Ok(data) if data.is_dir() => children(path)
@@ -339,6 +488,39 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("expected 00") && error.contains("2d711642"), "{error}");
+    }
+
+    #[test]
+    fn who_deletes_is_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let user = Cache::at(dir.path());
+        user.put_bytes(b"x").unwrap();
+        let error = Cache::at(dir.path()).alone().unwrap_err();
+        assert!(error.to_string().contains("another run uses the cache"), "{error}");
+        drop(user);
+        let alone = Cache::at(dir.path()).alone().unwrap();
+        assert!(Cache::at(dir.path()).alone().is_err());
+        drop(alone);
+        // Looking at what is not there makes nothing.
+        let none = dir.path().join("none");
+        assert!(Cache::at(&none).has_tree("tool", "k").is_none());
+        assert_eq!(Cache::at(&none).get("00").unwrap(), None);
+        assert!(!none.exists());
+    }
+
+    #[test]
+    fn use_is_noted_and_listing_is_not_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path());
+        let path = cache
+            .tree("tool", "k", |work| Ok(fs::write(work.join("f"), b"")?))
+            .unwrap();
+        let old = SystemTime::now() - Duration::from_secs(90 * 86_400);
+        File::open(&path).unwrap().set_modified(old).unwrap();
+        let used = || cache.entries().unwrap()[0].used.unwrap().elapsed().unwrap().as_secs() / 86_400;
+        assert_eq!((used(), used()), (90, 90));
+        cache.tree("tool", "k", |_| Err(Error::new("it is there"))).unwrap();
+        assert_eq!(used(), 0);
     }
 
     #[test]

@@ -262,7 +262,7 @@ pub enum CacheVerb {
         #[arg(long)]
         json: bool,
     },
-    /// Delete everything that can be fetched or made again
+    /// Delete everything that can be fetched or made again; refused while another run uses it
     Prune {
         /// Delete only what was not used for this many days
         #[arg(long, value_name = "DAYS")]

@@ -100,6 +100,9 @@ pub fn build_command(
     if cx.offline {
         command = command.arg("--offline");
     }
+    if cx.ui.is_quiet() {
+        command = command.arg("--quiet");
+    }
     if std == StdSource::Source {
         command = command
             .env("RUSTC_BOOTSTRAP", "1")

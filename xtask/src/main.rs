@@ -21,7 +21,8 @@ fn main() -> ExitCode {
         _ => Verbosity::Normal,
     };
     let ui = Ui::new(verbosity);
-    match context(&cli.global, verbosity).and_then(|cx| run(&cx, cli.verb)) {
+    let run = |cx: Cx| run(&cx, cli.verb).and_then(|outcome| cx.ui.finish().map(|()| outcome));
+    match context(&cli.global, verbosity).and_then(run) {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,
         Ok(Outcome::Findings) => ExitCode::from(1),
         Err(error) => {

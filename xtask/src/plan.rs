@@ -161,6 +161,9 @@ pub fn resolve(
             if request.load {
                 destinations.push(Destination::DockerDaemon(name.clone()));
             }
+            // Twice the same is once.
+            let mut seen = BTreeSet::new();
+            destinations.retain(|to| seen.insert(to.to_string()));
             if destinations.is_empty() {
                 destinations.push(Destination::OciLayout(format!("target/images/{tag}")));
             }

@@ -138,9 +138,12 @@ impl Policy {
             let wrong = tool
                 .sha256
                 .iter()
-                .find(|hash| hash.len() != 64 || !hash.bytes().all(|b| b.is_ascii_hexdigit()));
+                .find(|hash| hash.len() != 64 || !hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')));
             if let Some(hash) = wrong {
-                return Err(format!("tools.{name}: `{hash}` is not a SHA-256 in hex"));
+                return Err(format!("tools.{name}: `{hash}` is not a SHA-256 in lower-case hex"));
+            }
+            if tool.sha256.is_empty() {
+                return Err(format!("tools.{name}: sha256 is empty: nothing could ever match"));
             }
         }
         for waiver in &policy.audit.waivers {
@@ -209,7 +212,8 @@ mod tests {
     #[test]
     fn a_key_that_nobody_reads_is_refused() {
         let error = Policy::parse(&format!(
-            "{TEXT}\n[tools.x]\nversion='1'\nsha256=[]\nprogram='p'\ncolour='red'\n"
+            "{TEXT}\n[tools.x]\nversion='1'\nsha256=['{}']\nprogram='p'\ncolour='red'\n",
+            "0".repeat(64)
         ));
         assert!(error.is_err_and(|message| message.contains("colour")));
     }

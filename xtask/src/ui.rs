@@ -1,9 +1,12 @@
 //! The only module that prints. Results go to stdout, everything else to stderr.
 
 use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::error::{Error, Result};
 
 /// How talkative the run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +25,8 @@ pub struct Ui {
     verbosity: Verbosity,
     color: bool,
     terminal: bool,
+    /// Why a result could not be written.
+    lost: Mutex<Option<std::io::Error>>,
 }
 
 #[allow(clippy::print_stdout, clippy::print_stderr)]
@@ -34,12 +39,18 @@ impl Ui {
             verbosity,
             color,
             terminal,
+            lost: Mutex::default(),
         }
     }
 
     /// The verbosity asked for.
     pub fn verbosity(&self) -> Verbosity {
         self.verbosity
+    }
+
+    /// Whether only results, warnings and errors are wanted.
+    pub fn is_quiet(&self) -> bool {
+        self.verbosity == Verbosity::Quiet
     }
 
     /// Whether stderr is a terminal.
@@ -82,7 +93,7 @@ impl Ui {
     }
 
     /// The error that ends the run, with its next step.
-    pub fn error(&self, error: &crate::error::Error) {
+    pub fn error(&self, error: &Error) {
         eprintln!("{} {error}", self.paint("1;31", "error:"));
         if let Some(hint) = error.next_step() {
             eprintln!("{} {hint}", self.paint("1;36", "hint:"));
@@ -94,10 +105,28 @@ impl Ui {
         eprint!("{text}");
     }
 
-    /// A line of the result, on stdout. A closed pipe (`| head`) is not an error.
+    /// A line of the result, on stdout. A closed pipe (`| head`) is not an error; what else keeps a line from being written
+    /// is told by [`Ui::finish`].
     pub fn result(&self, line: &str) {
         let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "{line}");
+        if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush())
+            && error.kind() != std::io::ErrorKind::BrokenPipe
+        {
+            self.lost
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get_or_insert(error);
+        }
+    }
+
+    /// Fails when a result was lost, to a full disk say: it is all that a caller goes by.
+    pub fn finish(&self) -> Result<()> {
+        match self.lost.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            None => Ok(()),
+            Some(error) => Err(Error::from(error)
+                .context("cannot write the result to stdout")
+                .hint("the work itself was done; run again with another stdout")),
+        }
     }
 
     /// A bar for `total` bytes; hidden when stderr is not a terminal or the run is quiet.

@@ -18,6 +18,9 @@ pub struct Facts {
     pub source_date_epoch: u64,
 }
 
+/// The end of the year 9999: times in images have four digits for the year.
+const LAST_SECOND: u64 = 253_402_300_799;
+
 /// Finds the workspace: the nearest directory upwards whose xtask.toml and Cargo.toml are there.
 pub fn find_root(start: &Path) -> Result<PathBuf> {
     start
@@ -38,12 +41,15 @@ pub fn facts(shell: &Shell, root: &Path, epoch: Option<&str>) -> Result<Facts> {
     let manifest = std::fs::read_to_string(root.join("Cargo.toml")).context(|| "cannot read the root Cargo.toml")?;
     let version = workspace_version(&manifest)?;
     let epoch = match epoch {
-        Some(text) => Some(text.parse::<u64>().map_err(|_| {
-            Error::new(format!(
-                "SOURCE_DATE_EPOCH is `{text}`, not a number of seconds since 1970"
-            ))
-            .hint("unset it to use the time of the commit")
-        })?),
+        Some(text) => match text.parse::<u64>() {
+            Ok(seconds) if seconds <= LAST_SECOND => Some(seconds),
+            _ => {
+                return Err(Error::new(format!(
+                    "SOURCE_DATE_EPOCH is `{text}`, not a number of seconds since 1970 and before the year 10000"
+                ))
+                .hint("unset it to use the time of the commit"));
+            }
+        },
         None => None,
     };
     // One git process for revision and time, one for the state of the tree.
@@ -53,6 +59,8 @@ pub fn facts(shell: &Shell, root: &Path, epoch: Option<&str>) -> Result<Facts> {
             .args(args)
             .current_dir(root)
             .env("LC_ALL", "C")
+            // `git status` would write to the index, and fight over it with the user's own git.
+            .env("GIT_OPTIONAL_LOCKS", "0")
             .output()
             .ok()?;
         output.status.success().then(|| output.text().trim().to_owned())
@@ -111,5 +119,8 @@ mod tests {
         assert_eq!((facts.version.as_str(), facts.source_date_epoch), ("1.2.3", 86400));
         let error = super::facts(&shell, dir.path(), Some("yesterday")).unwrap_err();
         assert!(error.to_string().contains("`yesterday`"));
+        for text in ["", "-1", "1e9", "253402300800"] {
+            assert!(super::facts(&shell, dir.path(), Some(text)).is_err(), "{text}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use crate::error::{Context, Error, Result};
 use crate::oci::archive::{Archive, archive};
 use crate::oci::layer::Limits;
 use crate::oci::{DigestReference, Image, ImageName};
+use crate::publish::layout::writable;
 
 /// Opens an archive, plain or in gzip: ours, or any that `docker save` wrote.
 pub fn open(path: &Path) -> Result<Archive> {
@@ -36,12 +37,26 @@ pub fn check(path: &Path) -> Result<()> {
     match fs::metadata(path) {
         Ok(data) if data.is_dir() => Err(Error::new(format!("{shown} is a directory, and an archive is a file"))
             .hint("name a file, or write a directory with oci:PATH")),
-        Ok(_) => open(path).map(drop).map_err(|_| {
-            Error::new(format!("{shown} exists and is not an image archive"))
-                .hint("choose another path, or delete the file; it was not changed")
-        }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::from(error).context(format!("cannot look at {shown}"))),
+        Ok(_) => {
+            open(path).map_err(|_| {
+                Error::new(format!("{shown} exists and is not an image archive"))
+                    .hint("choose another path, or delete the file; it was not changed")
+            })?;
+            writable(directory(path)?)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => writable(directory(path)?),
+        Err(error) => Err(Error::from(error)
+            .context(format!("cannot look at {shown}"))
+            .hint("choose another path")),
+    }
+}
+
+/// Where the file lies.
+fn directory(path: &Path) -> Result<&Path> {
+    match path.parent() {
+        Some(dir) if dir.as_os_str().is_empty() => Ok(Path::new(".")),
+        Some(dir) => Ok(dir),
+        None => Err(Error::new(format!("{} names no file", path.display()))),
     }
 }
 
@@ -49,11 +64,7 @@ pub fn check(path: &Path) -> Result<()> {
 pub fn write(path: &Path, images: &[(&ImageName, &Image)]) -> Result<Vec<DigestReference>> {
     check(path)?;
     let shown = path.display();
-    let dir = match path.parent() {
-        Some(dir) if dir.as_os_str().is_empty() => Path::new("."),
-        Some(dir) => dir,
-        None => return Err(Error::new(format!("{shown} names no file"))),
-    };
+    let dir = directory(path)?;
     fs::create_dir_all(dir).map_err(|error| full_disk(error, dir))?;
     let bytes = archive(images)?;
     let file = path.file_name().context(|| format!("{shown} names no file"))?;

@@ -31,11 +31,13 @@ pub fn open(dir: &Path) -> Result<LayoutDir> {
 pub fn check(dir: &Path) -> Result<()> {
     let shown = dir.display();
     match fs::metadata(dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::from(error).context(format!("cannot look at {shown}"))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => writable(dir),
+        Err(error) => Err(Error::from(error)
+            .context(format!("cannot look at {shown}"))
+            .hint("choose another path")),
         Ok(data) if !data.is_dir() => Err(Error::new(format!("{shown} is a file, not a directory"))
             .hint("choose another path, or docker-archive:PATH for a single file")),
-        Ok(_) if dir.join("oci-layout").exists() => check_marker(dir),
+        Ok(_) if dir.join("oci-layout").exists() => check_marker(dir).and_then(|()| writable(dir)),
         Ok(_) => {
             // A killed run leaves at most a temporary file before the marker.
             for entry in fs::read_dir(dir).context(|| format!("cannot read {shown}"))? {
@@ -45,9 +47,20 @@ pub fn check(dir: &Path) -> Result<()> {
                         .hint("choose a new or empty directory; nothing in it was changed"));
                 }
             }
-            Ok(())
+            writable(dir)
         }
     }
+}
+
+/// Whether a file could be made in `dir`, or `dir` itself where it is not there yet. What is tried has no name and
+/// leaves nothing, not even another time of the directory.
+pub(super) fn writable(dir: &Path) -> Result<()> {
+    let mut there = std::path::absolute(dir).context(|| format!("cannot tell what {} is", dir.display()))?;
+    while fs::metadata(&there).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) && there.pop() {}
+    tempfile::tempfile_in(&there)
+        .context(|| format!("cannot write in {}", there.display()))
+        .hint("choose a path where you may write")?;
+    Ok(())
 }
 
 impl LayoutDir {
@@ -127,6 +140,15 @@ impl Writer {
         let marker = dir.join("oci-layout");
         let lock = File::open(&marker).context(|| format!("cannot open {}", marker.display()))?;
         lock.lock().context(|| format!("cannot lock {}", marker.display()))?;
+        // Only who holds the lock writes blobs, so what is unfinished here is of a run that was killed.
+        for entry in fs::read_dir(&blobs)
+            .context(|| format!("cannot read {}", blobs.display()))?
+            .flatten()
+        {
+            if entry.file_name().to_string_lossy().starts_with(".tmp") {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
         Ok(Writer {
             dir: dir.to_owned(),
             _lock: lock,

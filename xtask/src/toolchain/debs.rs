@@ -63,6 +63,7 @@ pub fn fetch(cx: &Cx, package: &str, want_paths: &[&str]) -> Result<PathBuf> {
         .as_ref()
         .and_then(|known| cx.cache.has_tree(&name, &tree_key(known)))
     {
+        cx.cache.used(&tree);
         return Ok(tree);
     }
     let stored = match known {
@@ -102,12 +103,23 @@ pub fn fetch(cx: &Cx, package: &str, want_paths: &[&str]) -> Result<PathBuf> {
     })
 }
 
-/// The entries at the wanted paths, what they link to, and the package's licence; all when nothing in particular is wanted.
+/// The entries at and below the wanted paths, what they link to, and the package's licence; all when nothing in particular is
+/// wanted.
 fn select(package: &str, entries: Vec<Entry>, wanted: &[&str]) -> Vec<Entry> {
     if wanted.is_empty() {
         return entries;
     }
-    let mut paths: BTreeSet<String> = wanted.iter().map(|path| (*path).to_owned()).collect();
+    let below = |entry: &&Entry| {
+        let mut at = Some(entry.path.as_str());
+        while let Some(path) = at {
+            if wanted.contains(&path) {
+                return true;
+            }
+            at = path.rsplit_once('/').map(|(parent, _)| parent);
+        }
+        false
+    };
+    let mut paths: BTreeSet<String> = entries.iter().filter(below).map(|entry| entry.path.clone()).collect();
     paths.insert(format!("usr/share/doc/{package}/copyright"));
     loop {
         let more: Vec<String> = entries
@@ -164,11 +176,15 @@ fn download(cx: &Cx, package: &str) -> Result<(Fetched, Deb)> {
     };
     cx.ui.step("Fetching", &format!("the package {package}"));
     let get = ["download", package];
-    let mut output = apt(&[], &get)
-        .context(|| format!("the package {package} is needed and only apt can fetch it"))
-        .hint(&format!(
+    if cx.shell.which("apt-get").is_none() {
+        return Err(Error::new(format!(
+            "the package {package} is needed, only apt can fetch it, and `apt-get` is not in PATH"
+        ))
+        .hint(format!(
             "install {package}, or what your distribution calls it, with your package manager"
-        ))?;
+        )));
+    }
+    let mut output = apt(&[], &get)?;
     if !output.status.success() {
         // No lists, as in a fresh container, or lists so old that the mirror has moved on: fetch them, but privately.
         let root = work.path().display();
@@ -267,6 +283,9 @@ mod tests {
             "usr/share/doc/qemu/copyright",
         ];
         assert_eq!(names(&["usr/bin/qemu-arm-static"]), expected);
+        let expected = ["usr/lib/qemu/arm", "usr/share/doc/qemu/copyright"];
+        assert_eq!(names(&["usr/lib/qemu"]), expected, "all of a directory");
+        assert_eq!(names(&["usr/lib/qem"]), expected[1..]);
         assert_eq!(names(&[]).len(), 5);
     }
 

