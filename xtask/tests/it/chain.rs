@@ -355,7 +355,11 @@ fn the_digest_of_an_image_with_a_fixed_program_does_not_move() {
         &labels,
     )
     .unwrap();
-    let digests = format!("manifest {}\ndiff_id  {}", image.manifest().digest(), image.app_layers()[0].diff_id());
+    let digests = format!(
+        "manifest {}\ndiff_id  {}",
+        image.manifest().digest(),
+        image.app_layers()[0].diff_id()
+    );
     insta::assert_snapshot!(digests, @"
     manifest sha256:b1800eb38e60b587944e405d675fb7faf6cc6d48648ebb8322fd6fac9e1399e5
     diff_id  sha256:e6bd95adce67dc58f4553170daeb26f4c45c21075523f381a7241c6c1560afb8
