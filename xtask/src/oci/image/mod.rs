@@ -111,7 +111,7 @@ impl BaseImage {
     }
 }
 
-/// A finished image of one platform. [`assemble`] makes one, and [`super::layout`] reads one; either way manifest, configuration
+/// A finished image of one platform. [`assemble()`] makes one, and [`super::layout`] reads one; either way manifest, configuration
 /// and layers agree.
 #[derive(Clone, Debug)]
 pub struct Image {
