@@ -236,13 +236,38 @@ pub enum TestStep {
 
 /// `cargo xtask bench`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Nothing is asserted: the exit code is 0 whatever the figures are. The first run compiles a copy of the workspace in
+target/bench, which takes minutes.
+
+Examples:
+  cargo xtask bench --runs 3
+  cargo xtask bench --only noop --only serve --json")]
 pub struct BenchArgs {
-    /// Print JSON
+    /// Print JSON, with every single measurement
     #[arg(long)]
     pub json: bool,
     /// Runs of each measurement; medians are reported
-    #[arg(long, default_value_t = 5, value_name = "N")]
-    pub runs: usize,
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub runs: u16,
+    /// Measure this only (may be repeated)
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub only: Vec<BenchPart>,
+}
+
+/// A part of `cargo xtask bench`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BenchPart {
+    /// An image when nothing has changed, against bare cargo
+    Noop,
+    /// An image after a one-line edit, against bare cargo
+    Edit,
+    /// Assembly and compression, against buildah and docker
+    Assemble,
+    /// What a Pi pulls
+    Size,
+    /// Memory and first answer under emulation
+    Serve,
 }
 
 /// `cargo xtask doctor`.

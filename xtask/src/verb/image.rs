@@ -175,7 +175,7 @@ pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &
 }
 
 /// The final stage as it is for each image: the base is a build argument.
-fn stages(cx: &Cx, policy: &Policy, plan: &Plan) -> Result<Vec<FinalStage>> {
+pub fn stages(cx: &Cx, policy: &Policy, plan: &Plan) -> Result<Vec<FinalStage>> {
     let path = cx.root.join(&policy.image.dockerfile);
     let text = fs::read_to_string(&path).context(|| format!("cannot read {}", cx.show(&path)))?;
     let stage = |image: &ImagePlan| {
@@ -303,18 +303,20 @@ fn labels(plan: &Plan, base: &BaseImage, artifact: &Artifact, zig: &Zig) -> BTre
 }
 
 /// Where COPY takes files from: the workspace, and the virtual stage `compile`.
-struct BuildContext {
+#[derive(Debug)]
+pub struct BuildContext {
     root: PathBuf,
     compiled: MemoryFiles,
 }
 
 impl BuildContext {
-    fn new(cx: &Cx, policy: &Policy, binary: Vec<u8>) -> Self {
+    /// The workspace, and `program` where `compile` leaves it.
+    pub fn new(cx: &Cx, policy: &Policy, program: Vec<u8>) -> Self {
         let compile = Some("compile");
         BuildContext {
             root: cx.root.clone(),
             compiled: MemoryFiles::default()
-                .with(compile, &policy.image.compiled, EntryKind::File(binary), 0o755)
+                .with(compile, &policy.image.compiled, EntryKind::File(program), 0o755)
                 .with(compile, &policy.image.data, EntryKind::Directory, 0o755),
         }
     }
