@@ -10,6 +10,7 @@ mod cache;
 mod input;
 mod places;
 mod provision;
+mod triples;
 mod whole;
 
 /// Settings that are the repository's own.
