@@ -39,7 +39,7 @@ pub fn noop(cx: &Cx, runs: u16) -> Result<Row> {
         Some(("cargo build", theirs)),
         Some(goal),
         format!(
-            "`cargo xtask image --base scratch --platform {PLATFORM}` as it is typed, from start to exit, against the `cargo build` \
+            "`cargo xtask image --base scratch --platform {PLATFORM}`, through cargo, from start to exit, against the `cargo build` \
              that it runs, with the same arguments; both were run once before"
         ),
     ))

@@ -283,10 +283,10 @@ mod tests {
         ];
         insta::assert_snapshot!(table(&rows), @r"
         what             ours  against      theirs  ratio  goal
-        no-op image   700 ms  cargo build  400 ms   1.75  at most 2 x and 500 ms more  met
-        assembly      200 ms  docker       absent      -  at most 0.2 x                -
-        pull         1.10 MB  -                 -   1.10  at most 1.00 MB              NOT MET
-        first answer  absent  -                 -      -  -                            -
+        no-op image    700 ms  cargo build  400 ms   1.75  at most 2 x and 500 ms more  met
+        assembly       200 ms  docker       absent      -  at most 0.2 x                -
+        pull          1.10 MB  -                 -   1.10  at most 1.00 MB              NOT MET
+        first answer   absent  -                 -      -  -                            -
 
         no-op image: warm
         assembly: no daemon
