@@ -6,16 +6,17 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::audit::{Binary, Expectation, audit};
+use crate::audit::{Binary, Expectation, audit, inspect};
 use crate::base;
 use crate::cli::ImageArgs;
 use crate::compile::{Artifact, compile};
 use crate::context;
 use crate::cx::Cx;
+use crate::elf::is_elf;
 use crate::error::{Context, Error, Result};
 use crate::oci::dockerfile::{self, FinalStage};
 use crate::oci::image::{BaseImage, CopySource, MemoryFiles, Package, SourceFile, assemble};
-use crate::oci::layer::EntryKind;
+use crate::oci::layer::{EntryKind, Limits};
 use crate::oci::{Destination, Image, ImageName};
 use crate::plan::{self, ImagePlan, Plan, Request};
 use crate::policy::Policy;
@@ -106,13 +107,19 @@ pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &
     check_sources(cx, policy, &stages)?;
     check_destinations(cx, plan)?;
     let mut bases = Vec::new();
+    let mut refused = false;
     for planned in &plan.images {
         let options = base::debian::Options {
             with: &planned.with,
             mirror: args.debian_mirror.as_deref(),
             refresh: args.refresh,
         };
-        bases.push(base::resolve(cx, planned.base, planned.platform, &policy.base.debian, options)?.image);
+        let base = base::resolve(cx, planned.base, planned.platform, &policy.base.debian, options)?;
+        refused |= !base_runs(cx, planned, &base)?;
+        bases.push(base.image);
+    }
+    if refused {
+        return Ok(None);
     }
     let zig = zig::provision(cx, policy)?;
     let mut artifacts = BTreeMap::new();
@@ -121,7 +128,6 @@ pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &
         artifacts.insert(planned.triple.as_str(), compile(cx, plan, planned, std, compiler)?);
     }
     let mut images = Vec::new();
-    let mut refused = false;
     for ((planned, stage), base) in plan.images.iter().zip(&stages).zip(bases) {
         let artifact = artifacts
             .get(planned.triple.as_str())
@@ -172,6 +178,37 @@ pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &
             }
         });
     Ok(Some(made.collect()))
+}
+
+/// Whether the platform can execute every ELF file of a base. One that it cannot is shown with the package that it is from.
+fn base_runs(cx: &Cx, planned: &ImagePlan, base: &base::Resolved) -> Result<bool> {
+    let mut fine = true;
+    for layer in &base.image.layers {
+        for entry in layer.entries(&Limits::default())? {
+            let EntryKind::File(content) = &entry.kind else {
+                continue;
+            };
+            if !is_elf(content) {
+                continue;
+            }
+            let report = inspect(
+                content,
+                &format!("{}/{}", planned.base, entry.path),
+                planned.platform,
+                planned.target().float_abi,
+            );
+            if !report.passed() {
+                let package = base.owners.get(&entry.path).map_or("no package", String::as_str);
+                cx.ui.text(&report.text());
+                cx.ui.warn(&format!(
+                    "{}: /{} of the base (package: {package}) is not for {}; no image was written",
+                    planned.name, entry.path, planned.platform
+                ));
+                fine = false;
+            }
+        }
+    }
+    Ok(fine)
 }
 
 /// The final stage as it is for each image: the base is a build argument.
