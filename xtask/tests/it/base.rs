@@ -185,8 +185,8 @@ fn debian_armel_is_small_complete_reproducible_and_works_offline() {
     let mended = debian::build(&online, Platform::ArmV6, &policy, options).unwrap();
     assert_eq!(mended.layer.digest(), base.layer.digest());
 
-    // In another place, with nothing to start from: the same bytes.
-    let elsewhere = tempfile::tempdir().unwrap();
+    // In another place, with a blank in its name and nothing to start from: the same bytes.
+    let elsewhere = tempfile::Builder::new().prefix("another place ").tempdir().unwrap();
     let Some(other) = available(debian::build(
         &cx(elsewhere.path(), false),
         Platform::ArmV6,

@@ -270,6 +270,7 @@ impl State {
             "archives/partial",
             "etc/apt.conf.d",
             "etc/preferences.d",
+            "etc/trusted.gpg.d",
             "log",
         ] {
             fs::create_dir_all(dir.path().join(name)).context(|| format!("cannot write in {root}"))?;
@@ -290,6 +291,8 @@ Dir::Cache::archives "{root}/archives";
 Dir::Etc "{root}/etc";
 Dir::Etc::sourcelist "{root}/sources.list";
 Dir::Etc::sourceparts "{root}/etc/none";
+Dir::Etc::trusted "{root}/etc/none";
+Dir::Etc::trustedparts "{root}/etc/trusted.gpg.d";
 Dir::Etc::netrc "/etc/apt/auth.conf";
 Dir::Etc::netrcparts "/etc/apt/auth.conf.d";
 Dir::Log "{root}/log";
@@ -325,18 +328,24 @@ Debug::NoLocking "true";
         fs::write(&path, text).context(|| format!("cannot write {}", path.display()))
     }
 
+    /// Makes these keys the only ones. `signed-by` would do the same, but apt takes a blank in its path for the end of it.
+    fn trust(&self, keyring: &Path) -> Result<()> {
+        let path = self.dir.path().join("etc/trusted.gpg.d/debian-archive-keyring.gpg");
+        fs::copy(keyring, &path).context(|| format!("cannot copy {} to {}", keyring.display(), path.display()))?;
+        Ok(())
+    }
+
     /// Fetches the signed release and its index under the first of its names that the mirror serves consistently.
     fn update(&self, cx: &Cx, request: &Request<'_>, mirrors: &Mirrors) -> Result<String> {
-        let keyring = keyring(cx)?;
+        self.trust(&keyring(cx)?)?;
         let names: Vec<&str> = std::iter::once(request.suite)
             .chain(request.aliases.iter().map(String::as_str))
             .collect();
         let mut first_failure = None;
         for name in names {
             let mut list = String::new();
-            let options = format!("arch={} signed-by={}", request.architecture, keyring.display());
             let mut line = |uri: &str, suite: &str| {
-                let _ = writeln!(list, "deb [{options}] {uri} {suite} main");
+                let _ = writeln!(list, "deb [arch={}] {uri} {suite} main", request.architecture);
             };
             line(&mirrors.main, name);
             line(&mirrors.main, &format!("{name}-updates"));
