@@ -368,8 +368,15 @@ fn an_archive_signed_by_somebody_else_is_refused() {
         .args(["--kill", "all"])
         .output();
     assert!(
-        error.to_string().contains("NO_PUBKEY") || error.to_string().contains("not signed"),
+        ["NO_PUBKEY", "Missing key"]
+            .iter()
+            .any(|text| error.to_string().contains(text)),
         "{error}"
+    );
+    let hint = error.next_step().unwrap();
+    assert!(
+        hint.contains("older than trixie: install a newer debian-archive-keyring"),
+        "{hint}"
     );
 }
 

@@ -538,11 +538,22 @@ fn update_failure(output: &Output, mirrors: &Mirrors, request: &Request<'_>) -> 
         request.architecture,
         redact(&mirrors.main)
     ));
+    // gpgv says the former, Sequoia the latter. A bad signature beside it is the worse news.
+    if has(&["NO_PUBKEY", "Missing key"]) && !has(&["BADSIG", "Bad signature"]) {
+        return Failure {
+            error: error.hint(format!(
+                "either the key ring of this machine is older than {}: install a newer debian-archive-keyring; \
+                 or the signature of this mirror is not Debian's: name another with --debian-mirror URL",
+                request.suite
+            )),
+            retriable: false,
+        };
+    }
     if has(&[
         "is not signed",
         "couldn't be verified",
         "BADSIG",
-        "NO_PUBKEY",
+        "Bad signature",
         "NOSPLIT",
         "not valid",
         "weak",
