@@ -487,8 +487,7 @@ Debug::NoLocking "true";
     }
 }
 
-/// What the host's configuration says about fetching: proxies, certificates, time-outs. What would weaken the
-/// verification is left out.
+/// What the host's configuration says about fetching: proxies, certificates, time-outs.
 fn host_acquire(cx: &Cx) -> Result<String> {
     let text = cx
         .shell
@@ -497,15 +496,26 @@ fn host_acquire(cx: &Cx) -> Result<String> {
         .env("LC_ALL", "C")
         .read()
         .hint("the debian base is put together by apt: on Debian or Ubuntu it is always there, elsewhere install the package `apt`")?;
-    Ok(text
-        .lines()
-        .filter(|line| !line.starts_with("Acquire::IndexTargets") && !line.starts_with("Acquire::Languages"))
-        .filter(|line| !line.contains("::Allow"))
-        .fold(String::new(), |mut text, line| {
-            text.push_str(line);
-            text.push('\n');
-            text
-        }))
+    Ok(without_weakness(&text))
+}
+
+/// Leaves out what would take an unsigned or weakly signed release (`Allow...`) or an unchecked certificate (`Verify-...`,
+/// for one host or all). What the administrator says about dates stays, `Check-Valid-Until "false"` above all: mirrors that
+/// are snapshots need it, and it means that a release which is signed but out of date is taken.
+fn without_weakness(dump: &str) -> String {
+    let kept = |line: &&str| {
+        let name = line.split(' ').next().unwrap_or_default().to_ascii_lowercase();
+        let last = name.rsplit("::").next().unwrap_or_default();
+        !name.starts_with("acquire::indextargets")
+            && !name.starts_with("acquire::languages")
+            && !name.contains("::allow")
+            && !last.starts_with("verify-")
+    };
+    dump.lines().filter(kept).fold(String::new(), |mut text, line| {
+        text.push_str(line);
+        text.push('\n');
+        text
+    })
 }
 
 /// Debian's public keys: the host's, or (Ubuntu, say) those of its package `debian-archive-keyring`.
@@ -617,7 +627,19 @@ fn no_package(names: &[&str], request: &Request<'_>) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::mirrors;
+    use super::{mirrors, without_weakness};
+
+    #[test]
+    fn the_hosts_settings_do_not_weaken_the_verification() {
+        let kept = "Acquire \"\";\nAcquire::http::Proxy \"http://proxy.example:3128\";\n\
+                    Acquire::https::CAInfo \"/etc/ca.pem\";\nAcquire::Check-Valid-Until \"false\";\n";
+        let dump = format!(
+            "{kept}Acquire::https::Verify-Peer \"false\";\nAcquire::https::Verify-Host \"false\";\n\
+             Acquire::https::m.example::verify-peer \"false\";\nAcquire::AllowInsecureRepositories \"1\";\n\
+             acquire::allowweakrepositories \"1\";\nAcquire::IndexTargets::deb \"\";\nAcquire::Languages \"en\";\n"
+        );
+        assert_eq!(without_weakness(&dump), kept);
+    }
 
     #[test]
     fn a_mirror_must_be_a_url() {
