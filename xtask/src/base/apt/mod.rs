@@ -523,7 +523,7 @@ fn keyring(cx: &Cx) -> Result<PathBuf> {
     if let Some(path) = KEYRINGS.iter().map(Path::new).find(|path| path.is_file()) {
         return Ok(path.to_owned());
     }
-    let tree = crate::toolchain::debs::fetch(cx, "debian-archive-keyring", &[])
+    let tree = crate::toolchain::debs::fetch(cx, "debian-archive-keyring", &["usr/share/keyrings"])
         .context(|| "Debian's archive keys, against which its signature is checked, are not here")
         .hint("install the package `debian-archive-keyring`")?;
     KEYRINGS
