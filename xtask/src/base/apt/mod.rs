@@ -28,6 +28,8 @@ const KEYRINGS: [&str; 2] = [
     "/usr/share/keyrings/debian-archive-keyring.pgp",
     "/usr/share/keyrings/debian-archive-keyring.gpg",
 ];
+/// Names the mirror as `--debian-mirror` does, for every verb that makes a base, and for the tests.
+const MIRROR_VARIABLE: &str = "XTASK_DEBIAN_MIRROR";
 const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
 
 /// What is asked of the archive.
@@ -182,13 +184,26 @@ fn record_key(request: &Request<'_>) -> String {
         request.architecture,
         &list(request.packages),
         &list(request.omit),
-        request.mirror.unwrap_or("as apt is configured"),
+        chosen_mirror(request.mirror, mirror_variable())
+            .as_deref()
+            .unwrap_or("as apt is configured"),
     ])
 }
 
-/// The mirrors that a run uses: `URL[,SECURITY_URL]` if given, else those of the host's apt.
+fn mirror_variable() -> Option<String> {
+    std::env::var(MIRROR_VARIABLE).ok()
+}
+
+/// The flag, else the variable unless it is empty.
+fn chosen_mirror(flag: Option<&str>, variable: Option<String>) -> Option<String> {
+    flag.map(str::to_owned)
+        .or_else(|| variable.filter(|value| !value.is_empty()))
+}
+
+/// The mirrors that a run uses: `URL[,SECURITY_URL]` if given, by the argument or else by `XTASK_DEBIAN_MIRROR`; else those
+/// of the host's apt.
 pub fn mirrors(explicit: Option<&str>) -> Result<Mirrors> {
-    if let Some(explicit) = explicit {
+    if let Some(explicit) = chosen_mirror(explicit, mirror_variable()).as_deref() {
         let (main, security) = match explicit.split_once(',') {
             Some((main, security)) => (main, Some(security)),
             None => (explicit, None),
@@ -229,7 +244,7 @@ pub fn mirrors(explicit: Option<&str>) -> Result<Mirrors> {
     let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let mut mirrors = sources::debian_mirrors(&found, &sources::os_id(&os_release))
         .context(|| "apt on this machine is not configured with a mirror of Debian (looked in /etc/apt/sources.list and /etc/apt/sources.list.d)")
-        .hint("name one: --debian-mirror URL[,SECURITY_URL]")?;
+        .hint("name one: --debian-mirror URL[,SECURITY_URL], or the same in XTASK_DEBIAN_MIRROR")?;
     mirrors.main = first_of_mirror_list(&mirrors.main);
     mirrors.security = mirrors.security.as_deref().map(first_of_mirror_list);
     Ok(mirrors)
@@ -519,7 +534,7 @@ fn without_weakness(dump: &str) -> String {
 }
 
 /// Debian's public keys: the host's, or (Ubuntu, say) those of its package `debian-archive-keyring`.
-fn keyring(cx: &Cx) -> Result<PathBuf> {
+pub fn keyring(cx: &Cx) -> Result<PathBuf> {
     if let Some(path) = KEYRINGS.iter().map(Path::new).find(|path| path.is_file()) {
         return Ok(path.to_owned());
     }
@@ -627,7 +642,16 @@ fn no_package(names: &[&str], request: &Request<'_>) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{mirrors, without_weakness};
+    use super::{chosen_mirror, mirrors, without_weakness};
+
+    #[test]
+    fn the_flag_wins_over_the_variable_and_an_empty_one_is_none() {
+        let variable = |value: &str| Some(value.to_owned());
+        assert_eq!(chosen_mirror(Some("a"), variable("b")).as_deref(), Some("a"));
+        assert_eq!(chosen_mirror(None, variable("b")).as_deref(), Some("b"));
+        assert_eq!(chosen_mirror(None, variable("")), None);
+        assert_eq!(chosen_mirror(None, None), None);
+    }
 
     #[test]
     fn the_hosts_settings_do_not_weaken_the_verification() {
