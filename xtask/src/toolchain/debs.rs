@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::sources::os_id;
 use crate::cache::key_of;
 use crate::cx::Cx;
 use crate::deb::Deb;
@@ -54,7 +53,8 @@ pub fn fetch(cx: &Cx, package: &str, want_paths: &[&str]) -> Result<PathBuf> {
     let name = format!("deb-{package}");
     // Two machines may share the cache (a home on a network): what one's archive has is not what the other's has.
     let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let record = key_of(["2", package, std::env::consts::ARCH, &os_id(&os_release)]);
+    let os_id = os_release.lines().find(|line| line.starts_with("ID="));
+    let record = key_of(["2", package, std::env::consts::ARCH, os_id.unwrap_or_default()]);
     let tree_key = |fetched: &Fetched| {
         let mut parts = vec![fetched.sha256.as_str()];
         parts.extend(&wanted);
