@@ -46,13 +46,18 @@ fn open(path: &str) -> Result<SqliteConnection, Failure> {
     } else {
         format!("./{path}")
     };
-    SqliteConnection::establish(&plain).map_err(|error| unusable(path, &error.to_string()))
+    let failed = |error: &dyn std::fmt::Display| unusable(path, &error.to_string());
+    let mut connection = SqliteConnection::establish(&plain).map_err(|error| failed(&error))?;
+    // Before anything is asked: whatever comes next waits for a lock instead of failing.
+    connection
+        .batch_execute("PRAGMA busy_timeout = 5000")
+        .map_err(|error| failed(&error))?;
+    Ok(connection)
 }
 
-/// One statement each, the timeout first, so that the others wait for a lock instead of failing.
+/// One statement each.
 fn configure(connection: &mut SqliteConnection) -> QueryResult<()> {
     for pragma in [
-        "PRAGMA busy_timeout = 5000",
         "PRAGMA journal_mode = WAL",
         // A post that was acknowledged survives a power cut; NORMAL would not promise that.
         "PRAGMA synchronous = FULL",
@@ -100,4 +105,28 @@ fn unusable(path: &str, error: &str) -> Failure {
         format!("cannot use the database {path}: {error}"),
         "the file and its directory must be readable and writable for the user that runs the blog",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_locked_file_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("blog.db").to_str().unwrap().to_owned();
+        let mut other = SqliteConnection::establish(&path).unwrap();
+        other
+            .batch_execute("PRAGMA application_id = 1651273575; CREATE TABLE t (a); BEGIN EXCLUSIVE")
+            .unwrap();
+        let release = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(200));
+            other.batch_execute("COMMIT").unwrap();
+        });
+        writer(&path).unwrap();
+        release.join().unwrap();
+    }
 }
