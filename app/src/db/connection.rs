@@ -1,5 +1,7 @@
 //! Opening the database file: what every connection is told first, and whether the file is ours.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use diesel::connection::SimpleConnection;
@@ -47,6 +49,13 @@ fn open(path: &str) -> Result<SqliteConnection, Failure> {
         format!("./{path}")
     };
     let failed = |error: &dyn std::fmt::Display| unusable(path, &error.to_string());
+    // Sessions and the password's hash are nobody else's to read; SQLite gives its -wal and -shm the same mode.
+    // A file that is there is not touched: to open and close it would drop the locks that SQLite holds on it.
+    if !file.exists() {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        options.open(file).map_err(|error| failed(&error))?;
+    }
     let mut connection = SqliteConnection::establish(&plain).map_err(|error| failed(&error))?;
     // Before anything is asked: whatever comes next waits for a lock instead of failing.
     connection
@@ -110,9 +119,25 @@ fn unusable(path: &str, error: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::PermissionsExt;
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn a_new_file_is_for_its_user_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("blog.db").to_str().unwrap().to_owned();
+        let mut writer = writer(&path).unwrap();
+        writer.batch_execute("CREATE TABLE t (a)").unwrap();
+        for suffix in ["", "-wal", "-shm"] {
+            let mode = std::fs::metadata(format!("{path}{suffix}"))
+                .unwrap()
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, 0o600, "{suffix}");
+        }
+    }
 
     #[test]
     fn a_locked_file_is_waited_for() {
