@@ -33,10 +33,11 @@ pub struct OwnerForm {
 
 async fn owner_of(request: &HttpRequest) -> Result<Option<Owner>, AppError> {
     // Readers send no cookie, so their pages cost no look into the sessions.
-    let Some(token) = cookie::read(request, session::COOKIE).and_then(Token::parse) else {
+    let state = state(request)?;
+    let Some(token) = cookie::read(request, session::COOKIE, state.secure_cookie).and_then(Token::parse) else {
         return Ok(None);
     };
-    let live = state(request)?
+    let live = state
         .db
         .read(move |connection| queries::sessions::is_live(connection, &token.hash(), Stamp::now()))
         .await?;

@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, web};
 
 use super::login_form;
 use crate::auth::session::{COOKIE, LIFE_SECONDS, LOGIN_COOKIE, Token};
+use crate::auth::throttle::Refused;
 use crate::auth::{cookie, password};
 use crate::db::queries::{owner, sessions};
 use crate::domain::Stamp;
@@ -16,17 +17,17 @@ use crate::routes::{Answer, Form};
 use crate::startup::AppState;
 
 pub async fn login(request: HttpRequest, state: web::Data<AppState>, form: Form) -> Answer {
-    let known = login_form::token_of(&request);
+    let known = login_form::token_of(&request, &state);
     if !login_form::is_ours(&request, known, form.get("csrf")) {
         let problem = "The page had expired, or the browser keeps no cookies. Please try again.";
         return login_form::form(StatusCode::FORBIDDEN, &state, None, problem).await;
     }
-    let permit = state
-        .throttle
-        .admit(Instant::now())
-        .map_err(|wait| AppError::TooManyLogins {
+    let permit = state.throttle.admit(Instant::now()).map_err(|refused| match refused {
+        Refused::Pause(wait) => AppError::TooManyLogins {
             seconds: wait.as_secs() + 1,
-        })?;
+        },
+        Refused::Busy => AppError::LoginBusy,
+    })?;
 
     let hash = state.db.read(owner::password_hash).await?;
     let typed = form.take("password");
@@ -49,7 +50,7 @@ pub async fn login(request: HttpRequest, state: web::Data<AppState>, form: Form)
 
     // Always a new token, whatever the browser brought along; the session it replaces ends.
     let token = Token::generate()?;
-    let old = cookie::read(&request, COOKIE).and_then(Token::parse);
+    let old = cookie::read(&request, COOKIE, state.secure_cookie).and_then(Token::parse);
     state
         .db
         .write(move |connection| {
