@@ -33,11 +33,10 @@ pub struct OwnerForm {
 
 async fn owner_of(request: &HttpRequest) -> Result<Option<Owner>, AppError> {
     // Readers send no cookie, so their pages cost no look into the sessions.
-    let state = state(request)?;
-    let Some(token) = cookie::read(request, session::COOKIE, state.secure_cookie).and_then(Token::parse) else {
+    let Some(token) = cookie::read(request, session::COOKIE).and_then(Token::parse) else {
         return Ok(None);
     };
-    let live = state
+    let live = state(request)?
         .db
         .read(move |connection| queries::sessions::is_live(connection, &token.hash(), Stamp::now()))
         .await?;

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use crate::domain::hex;
 use crate::domain::random::{self, NoRandom};
 
-/// The cookie of a signed-in browser; `cookie` puts `__Host-` before the names where it can.
+/// The cookie of a signed-in browser.
 pub const COOKIE: &str = "blog_session";
 /// The cookie that ties a login form to the browser that asked for it.
 pub const LOGIN_COOKIE: &str = "blog_login";

@@ -56,13 +56,13 @@ fn a_request_under_way_is_finished() {
     let mut owner = app.owner();
     let form = owner.get("/posts/new");
     let body = format!("csrf={}&key={}&body=under+way", form.field("csrf"), form.field("key"));
-    let cookie = owner.cookie("__Host-blog_session").unwrap();
+    let cookie = owner.cookie("blog_session").unwrap();
     let (first, rest) = body.split_at(40);
 
     let mut stream = TcpStream::connect(&app.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let head = format!(
-        "POST /posts HTTP/1.1\r\nHost: x\r\nCookie: __Host-blog_session={cookie}\r\nContent-Length: {}\r\n\
+        "POST /posts HTTP/1.1\r\nHost: x\r\nCookie: blog_session={cookie}\r\nContent-Length: {}\r\n\
          Content-Type: application/x-www-form-urlencoded\r\n\r\n{first}",
         body.len()
     );

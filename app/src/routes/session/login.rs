@@ -17,7 +17,7 @@ use crate::routes::{Answer, Form};
 use crate::startup::AppState;
 
 pub async fn login(request: HttpRequest, state: web::Data<AppState>, form: Form) -> Answer {
-    let known = login_form::token_of(&request, &state);
+    let known = login_form::token_of(&request);
     if !login_form::is_ours(&request, known, form.get("csrf")) {
         let problem = "The page had expired, or the browser keeps no cookies. Please try again.";
         return login_form::form(StatusCode::FORBIDDEN, &state, None, problem).await;
@@ -50,7 +50,7 @@ pub async fn login(request: HttpRequest, state: web::Data<AppState>, form: Form)
 
     // Always a new token, whatever the browser brought along; the session it replaces ends.
     let token = Token::generate()?;
-    let old = cookie::read(&request, COOKIE, state.secure_cookie).and_then(Token::parse);
+    let old = cookie::read(&request, COOKIE).and_then(Token::parse);
     state
         .db
         .write(move |connection| {

@@ -25,12 +25,12 @@ pub async fn login_form(request: HttpRequest, state: web::Data<AppState>, visito
     if visitor.0.is_some() {
         return Ok(page::redirect("/"));
     }
-    form(StatusCode::OK, &state, token_of(&request, &state), "").await
+    form(StatusCode::OK, &state, token_of(&request), "").await
 }
 
 /// The login form has a token too, bound to a cookie of its own: nobody can sign a reader in unasked.
-pub fn token_of(request: &HttpRequest, state: &AppState) -> Option<Token> {
-    cookie::read(request, LOGIN_COOKIE, state.secure_cookie).and_then(Token::parse)
+pub fn token_of(request: &HttpRequest) -> Option<Token> {
+    cookie::read(request, LOGIN_COOKIE).and_then(Token::parse)
 }
 
 pub async fn form(
