@@ -51,15 +51,8 @@ pub fn fetch_first(cx: &Cx, candidates: &[(&str, &str)]) -> Result<PathBuf> {
 pub fn fetch(cx: &Cx, package: &str, want_paths: &[&str]) -> Result<PathBuf> {
     let wanted: Vec<&str> = want_paths.iter().map(|path| path.trim_start_matches('/')).collect();
     let name = format!("deb-{package}");
-    // Two machines may share the cache (a home on a network): what one's archive has is not what the other's has.
-    let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let os_id = os_release.lines().find(|line| line.starts_with("ID="));
-    let record = key_of(["2", package, std::env::consts::ARCH, os_id.unwrap_or_default()]);
-    let tree_key = |fetched: &Fetched| {
-        let mut parts = vec![fetched.sha256.as_str()];
-        parts.extend(&wanted);
-        key_of(parts)
-    };
+    let record = record_key(package);
+    let tree_key = |fetched: &Fetched| tree_key(fetched, &wanted);
     let _lock = cx.cache.lock(&name)?;
     let known = cx.cache.record::<Fetched>("deb", &record);
     if let Some(tree) = known
@@ -267,11 +260,24 @@ fn unpack(entries: &[Entry], dir: &Path) -> Result<()> {
 }
 
 /// What [`fetch`] returns when it has nothing to do.
-pub fn cached(cx: &Cx, package: &str, paths: &[&str]) -> Option<PathBuf> {
-    let fetched = cx.cache.record::<Fetched>("deb", &key_of(["1", package]))?;
+pub fn cached(cx: &Cx, package: &str, want_paths: &[&str]) -> Option<PathBuf> {
+    let wanted: Vec<&str> = want_paths.iter().map(|path| path.trim_start_matches('/')).collect();
+    let fetched = cx.cache.record::<Fetched>("deb", &record_key(package))?;
+    cx.cache
+        .has_tree(&format!("deb-{package}"), &tree_key(&fetched, &wanted))
+}
+
+/// Two machines may share the cache (a home on a network): what one's archive has is not what the other's has.
+fn record_key(package: &str) -> String {
+    let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let os_id = os_release.lines().find(|line| line.starts_with("ID="));
+    key_of(["2", package, std::env::consts::ARCH, os_id.unwrap_or_default()])
+}
+
+fn tree_key(fetched: &Fetched, wanted: &[&str]) -> String {
     let mut parts = vec![fetched.sha256.as_str()];
-    parts.extend(paths.iter().map(|path| path.trim_start_matches('/')));
-    cx.cache.has_tree(&format!("deb-{package}"), &key_of(parts))
+    parts.extend(wanted);
+    key_of(parts)
 }
 
 #[cfg(test)]
