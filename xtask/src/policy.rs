@@ -70,6 +70,25 @@ pub struct AuditPolicy {
     /// Findings that are known to be harmless.
     #[serde(default)]
     pub waivers: Vec<TargetWaiver>,
+    /// The same for files of bases.
+    #[serde(default, rename = "base-waivers")]
+    pub base_waivers: Vec<BaseWaiver>,
+}
+
+/// `[[audit.base-waivers]]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct BaseWaiver {
+    /// Platform of the image.
+    pub platform: Platform,
+    /// Path of the file in the image, without the first `/`.
+    pub file: String,
+    /// Identifier of the rule.
+    pub rule: String,
+    /// What is found, word for word.
+    pub found: String,
+    /// Why it is harmless.
+    pub reason: String,
 }
 
 /// `[[audit.waivers]]`.
@@ -160,6 +179,17 @@ impl Policy {
                 ));
             }
         }
+        for waiver in &policy.audit.base_waivers {
+            if !Rule::ALL.iter().any(|rule| rule.id() == waiver.rule) {
+                return Err(format!("audit.base-waivers: there is no rule `{}`", waiver.rule));
+            }
+            if waiver.reason.trim().is_empty() || waiver.file.starts_with('/') {
+                return Err(format!(
+                    "audit.base-waivers: the waiver of {} for {} needs a reason and a file without the first `/`",
+                    waiver.rule, waiver.file
+                ));
+            }
+        }
         if policy.defaults.bases.is_empty() || policy.defaults.platforms.is_empty() {
             return Err("defaults: at least one base and one platform are needed".to_owned());
         }
@@ -179,6 +209,17 @@ impl Policy {
             .filter(|waiver| waiver.triple == triple)
             .map(waiver)
             .collect()
+    }
+
+    /// The waivers for a file of a base.
+    pub fn base_waivers(&self, platform: Platform, file: &str) -> Vec<Waiver> {
+        let waiver = |waiver: &BaseWaiver| Waiver {
+            rule: waiver.rule.clone(),
+            found: waiver.found.clone(),
+            reason: waiver.reason.clone(),
+        };
+        let holds = |waiver: &&BaseWaiver| waiver.platform == platform && waiver.file == file;
+        self.audit.base_waivers.iter().filter(holds).map(waiver).collect()
     }
 
     /// DT_NEEDED allowed on `base`.

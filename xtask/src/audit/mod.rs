@@ -90,22 +90,36 @@ pub fn audit(bytes: Vec<u8>, expectation: &Expectation) -> Result<Binary, Box<Re
 
 /// Looks at any ELF file of a base image: program, shared library or object file. Only whether the platform can execute it
 /// is checked, not how it is linked. `float_abi` is that of the base; with `None` either will do on 32-bit ARM, as long as
-/// flags and attributes agree.
-pub fn inspect(bytes: &[u8], file: &str, platform: Platform, float_abi: Option<FloatAbi>) -> Report {
-    judge(bytes, file, platform, float_abi, Origin::Base)
+/// flags and attributes agree. `waivers` are those of the policy for this file.
+pub fn inspect(
+    bytes: &[u8],
+    file: &str,
+    platform: Platform,
+    float_abi: Option<FloatAbi>,
+    waivers: &[Waiver],
+) -> Report {
+    judge(bytes, file, platform, float_abi, Origin::Base, waivers)
 }
 
 /// The same for a file of which nothing is known.
 pub fn inspect_file(bytes: &[u8], file: &str, platform: Platform) -> Report {
-    judge(bytes, file, platform, None, Origin::Given)
+    judge(bytes, file, platform, None, Origin::Given, &[])
 }
 
-fn judge(bytes: &[u8], file: &str, platform: Platform, float_abi: Option<FloatAbi>, origin: Origin) -> Report {
+fn judge(
+    bytes: &[u8],
+    file: &str,
+    platform: Platform,
+    float_abi: Option<FloatAbi>,
+    origin: Origin,
+    waivers: &[Waiver],
+) -> Report {
     let mut checks = Checks::new(platform, origin);
     if let Some(elf) = checks.readable(bytes) {
         checks.identity(&elf);
         checks.arm(&elf, float_abi);
     }
+    checks.waive(waivers);
     conclude(bytes, file, platform, None, checks)
 }
 

@@ -105,7 +105,8 @@ fn image(cx: &Cx, policy: &Policy, dir: &Path) -> Result<Vec<Report>> {
                 let started = matches!(&program, Ok(program) if program.path == entry.path && program.bytes == bytes);
                 if is_elf(bytes) && !started {
                     let file = format!("{name}/{}", entry.path);
-                    reports.push(inspect(bytes, &file, platform, None));
+                    let waivers = policy.base_waivers(platform, &entry.path);
+                    reports.push(inspect(bytes, &file, platform, None, &waivers));
                 }
             }
         }
@@ -160,7 +161,7 @@ impl<'a> Program<'a> {
                 cx.ui.warn(&format!(
                     "{file}: how it is linked (interpreter, libraries, glibc) was not checked: {reason}"
                 ));
-                return inspect(self.bytes, &file, platform, None);
+                return inspect(self.bytes, &file, platform, None, &[]);
             }
         };
         let glibc = label("xtask.base.packages")

@@ -116,7 +116,7 @@ pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &
             refresh: args.refresh,
         };
         let base = base::resolve(cx, planned.base, planned.platform, &policy.base.debian, options)?;
-        refused |= !base_runs(cx, planned, &base)?;
+        refused |= !base_runs(cx, policy, planned, &base)?;
         bases.push(base.image);
     }
     if refused {
@@ -182,7 +182,7 @@ pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &
 }
 
 /// Whether the platform can execute every ELF file of a base. One that it cannot is shown with the package that it is from.
-fn base_runs(cx: &Cx, planned: &ImagePlan, base: &base::Resolved) -> Result<bool> {
+fn base_runs(cx: &Cx, policy: &Policy, planned: &ImagePlan, base: &base::Resolved) -> Result<bool> {
     let mut fine = true;
     for layer in &base.image.layers {
         for entry in layer.entries(&Limits::default())? {
@@ -197,6 +197,7 @@ fn base_runs(cx: &Cx, planned: &ImagePlan, base: &base::Resolved) -> Result<bool
                 &format!("{}/{}", planned.base, entry.path),
                 planned.platform,
                 planned.target().float_abi,
+                &policy.base_waivers(planned.platform, &entry.path),
             );
             if !report.passed() {
                 let package = base.owners.get(&entry.path).map_or("no package", String::as_str);

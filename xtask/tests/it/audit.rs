@@ -517,24 +517,24 @@ fn files_of_a_base_are_inspected_without_regard_to_linking() {
         ("arm64", Platform::ArmV7, None, &["elf.class", "elf.machine"]),
         ("v6", Platform::Amd64, None, &["elf.class", "elf.machine"]),
     ] {
-        let report = inspect(&fixture(name), name, platform, float_abi);
+        let report = inspect(&fixture(name), name, platform, float_abi, &[]);
         assert_eq!(rule_ids(&report), wanted, "{name} {platform}");
     }
     // Flag and attribute that disagree.
     let mut elf = Builder::v6();
     elf.flags = 0x0500_0200;
     assert_eq!(
-        rule_ids(&inspect(&elf.build(), "x", Platform::ArmV6, None)),
+        rule_ids(&inspect(&elf.build(), "x", Platform::ArmV6, None, &[])),
         ["arm.vfp-args"]
     );
     let mut elf = Builder::v6();
     elf.attributes = None;
     assert_eq!(
-        rule_ids(&inspect(&elf.build(), "x", Platform::ArmV6, None)),
+        rule_ids(&inspect(&elf.build(), "x", Platform::ArmV6, None, &[])),
         ["arm.attributes"]
     );
     assert_eq!(
-        rule_ids(&inspect(b"text", "x", Platform::ArmV6, None)),
+        rule_ids(&inspect(b"text", "x", Platform::ArmV6, None, &[])),
         ["elf.readable"]
     );
 }

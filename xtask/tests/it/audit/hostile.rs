@@ -37,7 +37,7 @@ fn seeds() -> Vec<Vec<u8>> {
 fn every_prefix_is_read_or_refused() {
     for seed in seeds() {
         for length in 0..seed.len() {
-            let report = inspect(&seed[..length], "cut", Platform::ArmV6, None);
+            let report = inspect(&seed[..length], "cut", Platform::ArmV6, None, &[]);
             assert!(!report.checks.is_empty());
             // The section headers of these files come last or before what they name: cut, an ARM file cannot pass.
             if seed[18] == 40 {
