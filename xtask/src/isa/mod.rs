@@ -3,6 +3,8 @@
 //! Today these are limits on the ARM build attributes. The instruction decoder, when it comes, belongs to the same
 //! [`Isa`]: it will answer for one instruction what [`Isa::limits`] answers for one tag.
 
+pub mod decode;
+
 use crate::elf::arm::{Attributes, Value, tag, tag_name};
 use crate::target::Platform;
 
