@@ -90,7 +90,6 @@ fn no_mask(word: u32) -> bool {
     r(word, 16) == 0
 }
 
-/// Bit 4 of the immediate form of compare and friends is part of the immediate: they need no more than a row each.
 const fn dp(pattern: &str, name: &'static str) -> Row {
     row(pattern, name, V4)
 }
@@ -226,6 +225,7 @@ pub const ROWS: &[Row] = &[
     v("cccc 1110 ooo1 nnnn tttt 111p ooo1 mmmm", "mrc", V4),
     // What VFPv2 leaves of 10 and 11 is nothing that a chip would have.
     v("cccc 11xx xxxx xxxx xxxx 101x xxxx xxxx", "floating point", FpV8),
+    v("cccc 11xx xxxx xxxx xxxx 1001 xxxx xxxx", "half-precision arithmetic", FpV8),
     v("cccc 1100 000x xxxx xxxx pppp xxxx xxxx", "unallocated", Coprocessor),
     v("cccc 110x xxxx nnnn tttt pppp iiii iiii", "ldc/stc/mcrr/mrrc", Coprocessor),
     v("cccc 1110 xxxx nnnn tttt pppp oooo mmmm", "cdp/mcr/mrc", Coprocessor),

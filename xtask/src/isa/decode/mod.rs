@@ -68,8 +68,13 @@ pub fn is_wide(first: u16) -> bool {
 
 /// An instruction in Thumb state. `second` is the halfword that follows; it counts only if [`is_wide`] says so.
 pub fn thumb(first: u16, second: u16, features: Features) -> Verdict {
+    let word = u32::from(first) << 16 | u32::from(second);
     if is_wide(first) {
-        THUMB_WIDE.judge(u32::from(first) << 16 | u32::from(second), features)
+        match word >> 26 {
+            // Coprocessors: the same bits as in ARM state, once there is Thumb-2.
+            0b111011 | 0b111111 if features.has(Feature::V6T2) && word >> 24 & 3 != 3 => arm(word, features),
+            _ => THUMB_WIDE.judge(word, features),
+        }
     } else {
         THUMB.judge(u32::from(first), features)
     }

@@ -85,11 +85,9 @@ pub const WIDE: &[Row] = &[
     row("1110 1000 1100 nnnn tttt xxxx 11xx dddd", "stlex", V8),
     row("1110 1000 1101 nnnn tttt xxxx 11xx dddd", "ldaex", V8),
     row("1111 1000 10x1 nnnn 1111 iiii iiii iiii", "pld/pldw", V6T2),
-    // Floating point and NEON.
+    // NEON; coprocessors are where they are in ARM state, see `thumb`.
     row("111u 1111 xxxx xxxx xxxx xxxx xxxx xxxx", "NEON data processing", Neon),
     row("1111 1001 xxx0 xxxx xxxx xxxx xxxx xxxx", "vld/vst (elements)", Neon),
-    row("1110 11xx xxxx xxxx xxxx 101x xxxx xxxx", "floating point", V6T2),
-    row("1111 11xx xxxx xxxx xxxx 10xx xxxx xxxx", "floating point (ARMv8)", FpV8),
     row("1110 1xxx xxxx xxxx xxxx xxxx xxxx xxxx", "Thumb-2", V6T2),
     row("1111 xxxx xxxx xxxx xxxx xxxx xxxx xxxx", "Thumb-2", V6T2),
 ];

@@ -10,14 +10,16 @@ fn singles(word: u32) -> bool {
     count == 0 || first + count > 32
 }
 
+/// With an odd count of words it is `fldmx` or `fstmx`, which never knew d16.
 fn doubles(word: u32) -> bool {
     let first = word >> 12 & 15 | (word >> 22 & 1) << 4;
     let count = (word & 0xff) >> 1;
-    count == 0 || count > 16 || first + count > 32
+    let last = if word & 1 == 1 { 16 } else { 32 };
+    count == 0 || count > 16 || first + count > last
 }
 
 fn many_doubles(word: u32) -> bool {
-    (word >> 12 & 15) + ((word & 0xff) >> 1) > 16
+    (word >> 12 & 15) + ((word & 0xff) >> 1).min(16) > 16
 }
 
 fn pair_of_singles(word: u32) -> bool {
