@@ -133,8 +133,16 @@ pub const ROWS: &[Row] = &[
     v("cccc 000p u0w0 nnnn tttt (0000) 1111 mmmm", "strd", V5).not_if(store_pair),
     v("cccc 000p u1w0 nnnn tttt iiii 1111 iiii", "strd", V5).not_if(store_pair),
     // What would be comparisons that set no flags.
-    v("cccc 0001 0r00 mmmm DDDD (00)1m 0000 (0000)", "mrs (banked)", Virtualization),
-    v("cccc 0001 0r10 mmmm (1111)(00)1m 0000 NNNN", "msr (banked)", Virtualization),
+    v(
+        "cccc 0001 0r00 mmmm DDDD (00)1m 0000 (0000)",
+        "mrs (banked)",
+        Virtualization,
+    ),
+    v(
+        "cccc 0001 0r10 mmmm (1111)(00)1m 0000 NNNN",
+        "msr (banked)",
+        Virtualization,
+    ),
     v("cccc 0001 0r00 (1111) DDDD (00)0(0) 0000 (0000)", "mrs", V4),
     v("cccc 0001 0r10 mmmm (1111)(00)0(0) 0000 NNNN", "msr", V4).not_if(no_mask),
     v("(1110) 0001 0ss0 NNNN DDDD (00)c(0) 0100 MMMM", "crc32", Crc),
@@ -142,7 +150,11 @@ pub const ROWS: &[Row] = &[
     v("cccc 0001 0110 (1111) DDDD (1111) 0001 MMMM", "clz", V5),
     v("cccc 0001 0010 (1111 1111 1111) 0010 MMMM", "bxj", V5),
     v("cccc 0001 0010 (1111 1111 1111) 0011 MMMM", "blx", V5),
-    v("cccc 0001 0oo0 NNNN DDDD (0000) 0101 MMMM", "saturating add and subtract", V5),
+    v(
+        "cccc 0001 0oo0 NNNN DDDD (0000) 0101 MMMM",
+        "saturating add and subtract",
+        V5,
+    ),
     v("cccc 0001 0110 (0000 0000 0000) 0110 (1110)", "eret", Virtualization),
     v("(1110) 0001 0000 iiii iiii iiii 0111 iiii", "hlt", V8),
     v("(1110) 0001 0010 iiii iiii iiii 0111 iiii", "bkpt", V5),
@@ -176,16 +188,44 @@ pub const ROWS: &[Row] = &[
     v("cccc 011p u1wl nnnn TTTT iiii itt0 MMMM", "ldrb/strb", V4).not_if(writes_back_over),
     v("cccc 011p u0wl nnnn tttt iiii itt0 MMMM", "ldr/str", V4).not_if(writes_back_over),
     // Media.
-    v("cccc 0110 0u01 NNNN DDDD (1111) 0oo1 MMMM", "parallel add and subtract", V6),
-    v("cccc 0110 0u01 NNNN DDDD (1111) 1001 MMMM", "parallel add and subtract", V6),
-    v("cccc 0110 0u01 NNNN DDDD (1111) 1111 MMMM", "parallel add and subtract", V6),
-    v("cccc 0110 0u1h NNNN DDDD (1111) 0oo1 MMMM", "parallel add and subtract", V6),
-    v("cccc 0110 0u1h NNNN DDDD (1111) 1001 MMMM", "parallel add and subtract", V6),
-    v("cccc 0110 0u1h NNNN DDDD (1111) 1111 MMMM", "parallel add and subtract", V6),
+    v(
+        "cccc 0110 0u01 NNNN DDDD (1111) 0oo1 MMMM",
+        "parallel add and subtract",
+        V6,
+    ),
+    v(
+        "cccc 0110 0u01 NNNN DDDD (1111) 1001 MMMM",
+        "parallel add and subtract",
+        V6,
+    ),
+    v(
+        "cccc 0110 0u01 NNNN DDDD (1111) 1111 MMMM",
+        "parallel add and subtract",
+        V6,
+    ),
+    v(
+        "cccc 0110 0u1h NNNN DDDD (1111) 0oo1 MMMM",
+        "parallel add and subtract",
+        V6,
+    ),
+    v(
+        "cccc 0110 0u1h NNNN DDDD (1111) 1001 MMMM",
+        "parallel add and subtract",
+        V6,
+    ),
+    v(
+        "cccc 0110 0u1h NNNN DDDD (1111) 1111 MMMM",
+        "parallel add and subtract",
+        V6,
+    ),
     v("cccc 0110 1000 NNNN DDDD iiii it01 MMMM", "pkhbt/pkhtb", V6),
     v("cccc 0110 1000 NNNN DDDD (1111) 1011 MMMM", "sel", V6),
     v("cccc 0110 1u00 nnnn DDDD rr(00) 0111 MMMM", "sxtab16/uxtab16", V6),
-    v("cccc 0110 1u1h nnnn DDDD rr(00) 0111 MMMM", "sxtab/sxtah/uxtab/uxtah", V6),
+    v(
+        "cccc 0110 1u1h nnnn DDDD rr(00) 0111 MMMM",
+        "sxtab/sxtah/uxtab/uxtah",
+        V6,
+    ),
     v("cccc 0110 1u1i iiii DDDD iiii is01 NNNN", "ssat/usat", V6),
     v("cccc 0110 1u10 iiii DDDD (1111) 0011 NNNN", "ssat16/usat16", V6),
     v("cccc 0110 1011 (1111) DDDD (1111) 0011 MMMM", "rev", V6),
@@ -225,9 +265,17 @@ pub const ROWS: &[Row] = &[
     v("cccc 1110 ooo1 nnnn tttt 111p ooo1 mmmm", "mrc", V4),
     // What VFPv2 leaves of 10 and 11 is nothing that a chip would have.
     v("cccc 11xx xxxx xxxx xxxx 101x xxxx xxxx", "floating point", FpV8),
-    v("cccc 11xx xxxx xxxx xxxx 1001 xxxx xxxx", "half-precision arithmetic", FpV8),
+    v(
+        "cccc 11xx xxxx xxxx xxxx 1001 xxxx xxxx",
+        "half-precision arithmetic",
+        FpV8,
+    ),
     v("cccc 1100 000x xxxx xxxx pppp xxxx xxxx", "unallocated", Coprocessor),
-    v("cccc 110x xxxx nnnn tttt pppp iiii iiii", "ldc/stc/mcrr/mrrc", Coprocessor),
+    v(
+        "cccc 110x xxxx nnnn tttt pppp iiii iiii",
+        "ldc/stc/mcrr/mrrc",
+        Coprocessor,
+    ),
     v("cccc 1110 xxxx nnnn tttt pppp oooo mmmm", "cdp/mcr/mrc", Coprocessor),
 ];
 

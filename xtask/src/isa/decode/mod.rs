@@ -9,8 +9,8 @@
 //! have as generic coprocessor instructions (`cdp p11, ...`), and believes in every coprocessor. So `tests/it/isa.rs`
 //! compares with LLVM, and names the few classes where it is not followed.
 
-pub mod feature;
 mod arm;
+pub mod feature;
 mod row;
 mod thumb;
 mod unconditional;
@@ -97,3 +97,6 @@ pub fn thumb_patterns() -> impl Iterator<Item = (u32, u32)> {
 fn pattern(row: &Row) -> (u32, u32) {
     (row.mask, row.value)
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,8 +39,16 @@ pub const ROWS: &[Row] = &[
     row("1111 0111 u001 nnnn (1111) iiii itt0 MMMM", "pldw", Multiprocessing),
     row("1111 0100 u101 nnnn (1111) iiii iiii iiii", "pli", V7),
     row("1111 0110 u101 nnnn (1111) iiii itt0 MMMM", "pli", V7),
-    row("1111 0100 u001 xxxx xxxx xxxx xxxx xxxx", "memory hint", Multiprocessing),
-    row("1111 0110 u001 xxxx xxxx xxxx xxx0 xxxx", "memory hint", Multiprocessing),
+    row(
+        "1111 0100 u001 xxxx xxxx xxxx xxxx xxxx",
+        "memory hint",
+        Multiprocessing,
+    ),
+    row(
+        "1111 0110 u001 xxxx xxxx xxxx xxx0 xxxx",
+        "memory hint",
+        Multiprocessing,
+    ),
     row("1111 0101 0111 (1111 1111 0000) 0001 (1111)", "clrex", V6K),
     row("1111 0101 0111 (1111 1111 0000) 0100 oooo", "dsb", V7),
     row("1111 0101 0111 (1111 1111 0000) 0101 oooo", "dmb", V7),
@@ -55,10 +63,26 @@ pub const ROWS: &[Row] = &[
     row("1111 1110 1d00 nnnn dddd 10ss nom0 mmmm", "vmaxnm/vminnm", FpV8),
     row("1111 1110 1d11 0000 dddd 1010 x1m0 mmmm", "vmovx/vins", FpV8),
     row("1111 1110 1d11 10rr dddd 10ss 01m0 mmmm", "vrint", FpV8),
-    row("1111 1110 1d11 11rr dddd 10ss x1m0 mmmm", "vcvta/vcvtn/vcvtp/vcvtm", FpV8),
-    row("1111 110x xxxx nnnn dddd 1x0x xxxx mmmm", "NEON (extensions of ARMv8)", Neon),
-    row("1111 1110 xxxx nnnn dddd 100x xxxx mmmm", "NEON (extensions of ARMv8)", Neon),
-    row("1111 1110 xxxx nnnn dddd 1101 xxxx mmmm", "NEON (extensions of ARMv8)", Neon),
+    row(
+        "1111 1110 1d11 11rr dddd 10ss x1m0 mmmm",
+        "vcvta/vcvtn/vcvtp/vcvtm",
+        FpV8,
+    ),
+    row(
+        "1111 110x xxxx nnnn dddd 1x0x xxxx mmmm",
+        "NEON (extensions of ARMv8)",
+        Neon,
+    ),
+    row(
+        "1111 1110 xxxx nnnn dddd 100x xxxx mmmm",
+        "NEON (extensions of ARMv8)",
+        Neon,
+    ),
+    row(
+        "1111 1110 xxxx nnnn dddd 1101 xxxx mmmm",
+        "NEON (extensions of ARMv8)",
+        Neon,
+    ),
     // Coprocessors 14 and 15.
     row("1111 1100 0100 UUUU TTTT 111p oooo mmmm", "mcrr2", V6),
     row("1111 1100 0101 UUUU TTTT 111p oooo mmmm", "mrrc2", V6).not_if(same_two),
@@ -68,7 +92,15 @@ pub const ROWS: &[Row] = &[
     row("1111 1110 oooo nnnn dddd 111p ooo0 mmmm", "cdp2", V5),
     row("1111 1110 ooo0 nnnn TTTT 111p ooo1 mmmm", "mcr2", V5),
     row("1111 1110 ooo1 nnnn tttt 111p ooo1 mmmm", "mrc2", V5),
-    row("1111 11xx xxxx xxxx xxxx 101x xxxx xxxx", "NEON (extensions of ARMv8)", Neon),
-    row("1111 110x xxxx nnnn tttt pppp iiii iiii", "ldc2/stc2/mcrr2/mrrc2", Coprocessor),
+    row(
+        "1111 11xx xxxx xxxx xxxx 101x xxxx xxxx",
+        "NEON (extensions of ARMv8)",
+        Neon,
+    ),
+    row(
+        "1111 110x xxxx nnnn tttt pppp iiii iiii",
+        "ldc2/stc2/mcrr2/mrrc2",
+        Coprocessor,
+    ),
     row("1111 1110 xxxx nnnn tttt pppp oooo mmmm", "cdp2/mcr2/mrc2", Coprocessor),
 ];

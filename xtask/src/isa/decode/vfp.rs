@@ -46,9 +46,15 @@ pub const ROWS: &[Row] = &[
     row("cccc 1100 1d0l nnnn dddd 1010 iiii iiii", "vldm/vstm", Vfp2).not_if(singles),
     row("cccc 1100 1d1l NNNN dddd 1010 iiii iiii", "vldm/vstm", Vfp2).not_if(singles),
     row("cccc 1101 0d1l NNNN dddd 1010 iiii iiii", "vldm/vstm", Vfp2).not_if(singles),
-    row("cccc 1100 1X0l nnnn dddd 1011 iiii iiii", "vldm/vstm", Vfp2).high_if(many_doubles).not_if(doubles),
-    row("cccc 1100 1X1l NNNN dddd 1011 iiii iiii", "vldm/vstm", Vfp2).high_if(many_doubles).not_if(doubles),
-    row("cccc 1101 0X1l NNNN dddd 1011 iiii iiii", "vldm/vstm", Vfp2).high_if(many_doubles).not_if(doubles),
+    row("cccc 1100 1X0l nnnn dddd 1011 iiii iiii", "vldm/vstm", Vfp2)
+        .high_if(many_doubles)
+        .not_if(doubles),
+    row("cccc 1100 1X1l NNNN dddd 1011 iiii iiii", "vldm/vstm", Vfp2)
+        .high_if(many_doubles)
+        .not_if(doubles),
+    row("cccc 1101 0X1l NNNN dddd 1011 iiii iiii", "vldm/vstm", Vfp2)
+        .high_if(many_doubles)
+        .not_if(doubles),
     // One core register.
     row("cccc 1110 000l nnnn TTTT 1010 n(00)1 (0000)", "vmov", Vfp2),
     row("cccc 1110 00x0 dddd TTTT 1011 X001 (0000)", "vmov.32", Vfp2),
