@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::process::Stdio;
 
 use xtask::isa::decode::{self, Feature, Features, Verdict};
 use xtask::shell::Shell;
@@ -196,6 +195,9 @@ const ARM: &[Disagreement] = &[
             "vmov.32",
             "mls",
             "bfi",
+            "bfc",
+            "mcrr",
+            "mcrr2",
             "sbfx",
             "ubfx",
             "ldrht",
@@ -303,11 +305,11 @@ fn amount() -> usize {
 }
 
 /// Random words, and words that differ from a row of the tables in operands, or in one bit besides.
-fn words(rows: impl Iterator<Item = (u32, u32)>) -> Vec<u32> {
+fn words(rows: impl Iterator<Item = (u32, u32)>, amount: usize) -> Vec<u32> {
     let mut random = Random(1176);
-    let mut words: Vec<u32> = (0..amount()).map(|_| random.word()).collect();
+    let mut words: Vec<u32> = (0..amount).map(|_| random.word()).collect();
     for (mask, value) in rows {
-        for _ in 0..amount() / 500 {
+        for _ in 0..amount / 500 {
             let near = random.word() & !mask | value;
             let flipped = if random.word() % 4 == 0 {
                 1 << (random.word() % 32)
@@ -331,7 +333,6 @@ fn llvm_mc() -> Option<PathBuf> {
 }
 
 /// What LLVM says of each instruction, with its text.
-#[allow(clippy::disallowed_methods)]
 fn ask(program: &PathBuf, options: &[&str], instructions: &[Vec<u8>]) -> Vec<(Says, String)> {
     let directory = tempfile::tempdir().unwrap();
     let mut input = String::new();
@@ -341,20 +342,19 @@ fn ask(program: &PathBuf, options: &[&str], instructions: &[Vec<u8>]) -> Vec<(Sa
         writeln!(input, "[{}]", bytes.join(",")).unwrap();
     }
     std::fs::write(directory.path().join("in"), input).unwrap();
-    let errors = std::fs::File::create(directory.path().join("errors")).unwrap();
-    let output = std::process::Command::new(program)
+    let output = Shell::new(false)
+        .command(program)
         .current_dir(directory.path())
         .arg("--disassemble")
         .args(options)
         .arg("in")
-        .stderr(Stdio::from(errors))
         .output()
         .unwrap();
     let mut said = vec![Has; instructions.len()];
-    let errors = std::fs::read_to_string(directory.path().join("errors")).unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
     for line in errors.lines() {
         let Some((line, text)) = line.strip_prefix("in:").and_then(|rest| rest.split_once(':')) else {
-            assert!(!line.contains("error"), "{line}");
+            assert!(!line.contains("error:"), "{line}");
             continue;
         };
         let line: usize = line.parse().unwrap();
@@ -402,6 +402,7 @@ fn ours(verdict: Verdict) -> (Says, &'static str) {
 }
 
 /// Fails with all disagreements that are not expected, each class with examples.
+#[allow(clippy::print_stdout)]
 fn compare(said: &[(u32, Verdict, Says, String)], expected: &[&[Disagreement]]) {
     let mut classes: BTreeMap<(Says, Says, &str), Vec<String>> = BTreeMap::new();
     let mut explained = 0;
@@ -434,9 +435,9 @@ fn compare(said: &[(u32, Verdict, Says, String)], expected: &[&[Disagreement]]) 
     assert!(classes.is_empty(), "{report}");
 }
 
-fn compare_arm(options: &[&str], features: Features) {
+fn compare_arm(options: &[&str], features: Features, amount: usize) {
     let Some(program) = llvm_mc() else { return };
-    let words = words(decode::arm_patterns());
+    let words = words(decode::arm_patterns(), amount);
     let bytes: Vec<Vec<u8>> = words.iter().map(|word| word.to_le_bytes().to_vec()).collect();
     let answers = ask(&program, options, &bytes);
     let said: Vec<_> = words
@@ -447,12 +448,12 @@ fn compare_arm(options: &[&str], features: Features) {
     compare(&said, &[ARM]);
 }
 
-fn compare_thumb(options: &[&str], features: Features, expected: &[&[Disagreement]]) {
+fn compare_thumb(options: &[&str], features: Features, amount: usize, expected: &[&[Disagreement]]) {
     let Some(program) = llvm_mc() else { return };
     // All of 16 bits; of 32 bits as in ARM state.
     let narrow = (0..=u16::MAX).filter(|first| !decode::is_wide(*first));
     let mut instructions: Vec<(u16, u16)> = narrow.map(|first| (first, 0)).collect();
-    let wide = words(decode::thumb_patterns()).into_iter().map(|word| {
+    let wide = words(decode::thumb_patterns(), amount).into_iter().map(|word| {
         let word = if word >> 27 > 0b11100 { word } else { word | 0xe800_0000 };
         ((word >> 16) as u16, word as u16)
     });
@@ -482,26 +483,30 @@ fn compare_thumb(options: &[&str], features: Features, expected: &[&[Disagreemen
 #[test]
 fn arm_state_of_the_arm1176_is_what_llvm_says() {
     let options = ["-triple=armv6kz-none-linux-gnueabihf", "-mcpu=arm1176jzf-s"];
-    compare_arm(&options, Features::ARM1176);
+    compare_arm(&options, Features::ARM1176, amount());
 }
 
 #[test]
 fn thumb_state_of_the_arm1176_is_what_llvm_says() {
     let options = ["-triple=thumbv6kz-none-linux-gnueabihf", "-mcpu=arm1176jzf-s"];
-    compare_thumb(&options, Features::ARM1176, &[THUMB]);
+    compare_thumb(&options, Features::ARM1176, amount(), &[THUMB]);
 }
 
 const V7: &str = "-mattr=+vfp3d16,-d32,-neon,-mp,+trustzone";
 
 #[test]
 fn arm_state_of_armv7_without_neon_is_what_llvm_says() {
-    compare_arm(&["-triple=armv7-none-linux-gnueabihf", V7], Features::ARMV7);
+    compare_arm(
+        &["-triple=armv7-none-linux-gnueabihf", V7],
+        Features::ARMV7,
+        amount() / 4,
+    );
 }
 
 #[test]
 fn thumb_state_of_armv7_without_neon_refuses_nothing_that_llvm_has() {
     let options = ["-triple=thumbv7-none-linux-gnueabihf", V7];
-    compare_thumb(&options, Features::ARMV7, &[ARM, THUMB, THUMB_V7]);
+    compare_thumb(&options, Features::ARMV7, amount() / 4, &[ARM, THUMB, THUMB_V7]);
 }
 
 /// With all extensions: what we call undefined, no chip that LLVM knows has.
@@ -510,11 +515,11 @@ fn what_is_undefined_is_unknown_to_llvm() {
     let extensions = "-mattr=+v8.6a,+neon,+crypto,+crc,+fullfp16,+fp16fml,+dotprod,+virtualization,+trustzone,+mp,+hwdiv-arm,\
                       +hwdiv,+i8mm,+bf16,+sb";
     let Some(program) = llvm_mc() else { return };
-    let undefined: Vec<u32> = words(decode::arm_patterns())
+    let undefined: Vec<u32> = words(decode::arm_patterns(), amount() / 4)
         .into_iter()
         .filter(|word| decode::arm(*word, Features::ARM1176) == Verdict::Undefined)
         .collect();
-    assert!(undefined.len() > 5000);
+    assert!(undefined.len() > 1000);
     let bytes: Vec<Vec<u8>> = undefined.iter().map(|word| word.to_le_bytes().to_vec()).collect();
     let answers = ask(&program, &["-triple=armv8.6a-none-linux-gnueabihf", extensions], &bytes);
     let known: Vec<String> = undefined

@@ -119,7 +119,7 @@ fn operands_can_be_unpredictable_and_words_undefined() {
             "{word:08x} {text}: {verdict:?}"
         );
     }
-    for word in [0xf000_0000, 0xe050_0090, 0xf57f_f08f, 0xe7f0_0000] {
+    for word in [0xf000_0000, 0xe050_0090, 0xf57f_f08f, 0xe7f0_0010] {
         assert_eq!(arm(word, v6), Verdict::Undefined, "{word:08x}");
     }
 }
