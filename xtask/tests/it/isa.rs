@@ -309,7 +309,7 @@ fn words(rows: impl Iterator<Item = (u32, u32)>, amount: usize) -> Vec<u32> {
     let mut random = Random(1176);
     let mut words: Vec<u32> = (0..amount).map(|_| random.word()).collect();
     for (mask, value) in rows {
-        for _ in 0..amount / 500 {
+        for _ in 0..amount / 1000 {
             let near = random.word() & !mask | value;
             let flipped = if random.word() % 4 == 0 {
                 1 << (random.word() % 32)

@@ -7,7 +7,10 @@
 //!
 //! A generic disassembler does not answer this question: LLVM, and whatever was made after it, prints what VFPv2 does not
 //! have as generic coprocessor instructions (`cdp p11, ...`), and believes in every coprocessor. So `tests/it/isa.rs`
-//! compares with LLVM, and names the few classes where it is not followed.
+//! compares with LLVM, and names the classes where it is not followed.
+//!
+//! With [`Feature::V6T2`], `Known` for 32 bits of Thumb-2 means that no extension beyond it is needed; whether the rest of the
+//! word is allocated is not looked at.
 
 mod arm;
 pub mod feature;
