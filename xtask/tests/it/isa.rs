@@ -311,7 +311,7 @@ fn words(rows: impl Iterator<Item = (u32, u32)>, amount: usize) -> Vec<u32> {
     for (mask, value) in rows {
         for _ in 0..amount / 1000 {
             let near = random.word() & !mask | value;
-            let flipped = if random.word() % 4 == 0 {
+            let flipped = if random.word().is_multiple_of(4) {
                 1 << (random.word() % 32)
             } else {
                 0
