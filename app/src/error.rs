@@ -33,6 +33,8 @@ pub enum AppError {
     TooManyLogins {
         seconds: u64,
     },
+    /// Somebody's password is being checked at this moment.
+    LoginBusy,
     Internal(Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -81,6 +83,11 @@ impl AppError {
                 "Wait a little",
                 "There were several wrong passwords. Wait half a minute, then try again.",
             ),
+            Self::LoginBusy => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "Wait a little",
+                "Another password is being checked right now. Try again in a second.",
+            ),
             Self::Internal(_) => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "Something went wrong",
@@ -122,6 +129,9 @@ impl AppError {
             }
             Self::TooManyLogins { seconds } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
+            }
+            Self::LoginBusy => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             // What is left of the body will not be read, so the connection cannot go on.
             Self::TooLarge | Self::TooSlow => {

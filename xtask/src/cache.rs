@@ -334,6 +334,11 @@ impl Cache {
 
 /// Writes a file so that a reader sees all of it or none: temporary file, fsync, rename.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_with_mode(path, bytes, 0o644)
+}
+
+/// The same for a file of another mode, which it has before it has its name.
+pub fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let dir = path
         .parent()
         .context(|| format!("{} has no directory", path.display()))?;
@@ -342,7 +347,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     temp.as_file().sync_all().map_err(|error| full_disk(error, dir))?;
     use std::os::unix::fs::PermissionsExt;
     temp.as_file()
-        .set_permissions(fs::Permissions::from_mode(0o644))
+        .set_permissions(fs::Permissions::from_mode(mode))
         .context(|| format!("cannot chmod {}", path.display()))?;
     temp.persist(path)
         .context(|| format!("cannot store {}", path.display()))?;
@@ -351,7 +356,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Names the directory and the next step when the disk is full.
 pub fn full_disk(error: std::io::Error, dir: &Path) -> Error {
-    let full = error.kind() == std::io::ErrorKind::StorageFull;
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    let full = matches!(error.kind(), StorageFull | QuotaExceeded);
     let error = Error::from(error).context(format!("cannot write in {}", dir.display()));
     if full {
         error.hint("the disk is full: free some space (`cargo xtask cache prune` helps) and run again")

@@ -101,7 +101,7 @@ pub struct ImageArgs {
     /// Where Rust's std comes from
     #[arg(long, value_enum)]
     pub std: Option<StdChoice>,
-    /// Debian's mirror, when apt on this machine is not configured with one
+    /// Debian's mirror, when apt on this machine is not configured with one [env: XTASK_DEBIAN_MIRROR]
     #[arg(long, value_name = "URL")]
     pub debian_mirror: Option<String>,
     /// Resolve the packages of the base anew instead of using the versions resolved last

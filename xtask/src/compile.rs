@@ -3,15 +3,13 @@
 use std::fs;
 use std::path::PathBuf;
 
-use cargo_metadata::{Message, TargetKind};
-use serde::{Deserialize, Serialize};
-
 use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
 use crate::plan::{CompilePlan, Plan, StdSource};
 use crate::shell::Command;
-use crate::target::Target;
+use crate::target::{HOSTS, Target};
 use crate::toolchain::rust_std::Compiler;
+use cargo_metadata::{Message, TargetKind};
 
 /// A program that cargo says it has made, with how it was made.
 #[derive(Clone, Debug)]
@@ -26,7 +24,8 @@ pub struct Artifact {
     pub std: StdSource,
     /// The compiler.
     pub compiler: Compiler,
-    /// The arguments of the link that made it, one each.
+    /// The arguments of the link that made it, one each; empty when that link left no record (one by plain cargo, say). For
+    /// attributing findings; nothing is decided by it.
     pub link_line: Vec<String>,
 }
 
@@ -83,19 +82,16 @@ pub fn build_command(
     for name in foreign_settings(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())) {
         command = command.env_remove(name);
     }
-    if target.triple == "x86_64-unknown-linux-gnu" {
-        // Not in .cargo/config.toml: there it would also link everything that is built for a PC itself.
+    if HOSTS.contains(&target.triple) {
         let scripts = cx.root.join(crate::toolchain::zig::SCRIPTS);
+        let under = target.triple.replace('-', "_");
         command = command
             .env(
-                "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER",
+                format!("CARGO_TARGET_{}_LINKER", under.to_uppercase()),
                 scripts.join(format!("{}-link", target.triple)),
             )
-            .env(
-                "CC_x86_64_unknown_linux_gnu",
-                scripts.join(format!("{}-cc", target.triple)),
-            )
-            .env("AR_x86_64_unknown_linux_gnu", scripts.join("ar"));
+            .env(format!("CC_{under}"), scripts.join(format!("{}-cc", target.triple)))
+            .env(format!("AR_{under}"), scripts.join("ar"));
     }
     if cx.offline {
         command = command.arg("--offline");
@@ -114,7 +110,20 @@ pub fn build_command(
 /// Variables of the caller that would change what the compilers make. They are taken away: RUSTFLAGS alone would replace the
 /// CPU and the path remapping, and the same source would no longer give the same bytes.
 fn foreign_settings(names: impl Iterator<Item = String>) -> Vec<String> {
-    let prefixes = ["CARGO_PROFILE_", "CARGO_TARGET_", "CFLAGS", "CXXFLAGS", "LIBSQLITE3_"];
+    let prefixes = [
+        "AR_",
+        "CARGO_PROFILE_",
+        "CARGO_TARGET_",
+        "CC_",
+        "CFLAGS",
+        "CXXFLAGS",
+        "CXX_",
+        "HOST_CFLAGS",
+        "LIBSQLITE3_",
+        "RANLIB_",
+        "SQLITE3_",
+        "SQLITE_MAX_",
+    ];
     let words = [
         "RUSTFLAGS",
         "CARGO_ENCODED_RUSTFLAGS",
@@ -150,11 +159,17 @@ fn remap(cx: &Cx, compiler: &Compiler) -> Vec<String> {
         .map(PathBuf::from)
         .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
         .unwrap_or_default();
-    // The last match wins in rustc, so the workspace, which may lie inside the home directory, comes last.
+    // What build scripts generate lies here, and may name its own path. Inside the workspace, where it usually is, the
+    // workspace's own replacement gives the same.
+    let target_dir = std::env::var_os("CARGO_TARGET_DIR")
+        .map(|dir| cx.root.join(dir))
+        .unwrap_or_default();
+    // The last match wins in rustc, so the workspace, which may lie inside the home directory, comes late.
     [
         (compiler.sysroot.as_path(), "/rust"),
         (cargo_home.as_path(), "/cargo"),
         (cx.root.as_path(), "/src"),
+        (target_dir.as_path(), "/src/target"),
     ]
     .iter()
     .filter(|(from, _)| !from.as_os_str().is_empty())
@@ -207,13 +222,6 @@ struct Messages {
     binary: String,
     executables: Vec<PathBuf>,
     finished: Option<bool>,
-}
-
-/// The summary of a build for people.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Built {
-    /// Bytes of the program.
-    pub size: u64,
 }
 
 impl Messages {

@@ -35,8 +35,9 @@ fn main() -> ExitCode {
 fn context(global: &Global, verbosity: Verbosity) -> Result<Cx> {
     let here = std::env::current_dir().context(|| "the current directory is gone")?;
     let cache = match &global.cache_dir {
-        Some(dir) => std::path::absolute(dir)?,
-        None => Cache::default_root()?,
+        // XTASK_CACHE_DIR="" is as good as unset.
+        Some(dir) if !dir.as_os_str().is_empty() => std::path::absolute(dir)?,
+        _ => Cache::default_root()?,
     };
     Ok(Cx {
         shell: Shell::new(verbosity == Verbosity::Verbose),

@@ -251,7 +251,7 @@ pub const TARGETS: [Target; 9] = [
         platform: Platform::Arm64,
         libc: Libc::Musl,
         zig_target: "aarch64-linux-musl",
-        zig_cpu: "cortex_a53",
+        zig_cpu: "generic",
         rustc_cpu: "generic",
         machine: 183,
         class: 64,
@@ -263,7 +263,7 @@ pub const TARGETS: [Target; 9] = [
         platform: Platform::Arm64,
         libc: Libc::Glibc,
         zig_target: "aarch64-linux-gnu.2.28",
-        zig_cpu: "cortex_a53",
+        zig_cpu: "generic",
         rustc_cpu: "generic",
         machine: 183,
         class: 64,
@@ -295,6 +295,10 @@ pub const TARGETS: [Target; 9] = [
         interpreter: Some("/lib64/ld-linux-x86-64.so.2"),
     },
 ];
+
+/// Triples of machines that build. Their linker and C compiler are not in .cargo/config.toml: there they would also apply to
+/// everything that is built to run on such a machine itself, xtask first of all.
+pub const HOSTS: [&str; 2] = ["aarch64-unknown-linux-gnu", "x86_64-unknown-linux-gnu"];
 
 impl Target {
     /// The row of a triple.

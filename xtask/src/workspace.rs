@@ -68,7 +68,12 @@ pub fn facts(shell: &Shell, root: &Path, epoch: Option<&str>) -> Result<Facts> {
     let head = git(&["log", "-1", "--format=%H %ct"]);
     let (revision, time) = match head.as_deref().and_then(|text| text.split_once(' ')) {
         Some((revision, time)) => {
-            let dirty = git(&["status", "--porcelain", "--untracked-files=no"]).is_none_or(|text| !text.is_empty());
+            // What git does not know, but COPY and the compiler would take, makes the tree dirty as well.
+            let asked: [&[&str]; 2] = [
+                &["status", "--porcelain", "--untracked-files=no"],
+                &["status", "--porcelain", "--untracked-files=all", "--", "app", "docker"],
+            ];
+            let dirty = asked.iter().any(|args| git(args).is_none_or(|text| !text.is_empty()));
             (
                 Some(format!("{revision}{}", if dirty { "-dirty" } else { "" })),
                 time.parse().ok(),
@@ -104,6 +109,36 @@ fn workspace_version(manifest: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_git_does_not_know_makes_what_is_built_dirty() {
+        let dir = tempfile::tempdir().unwrap();
+        let shell = Shell::default();
+        let git = |args: &[&str]| {
+            let who = ["-c", "user.name=a", "-c", "user.email=a@example.org"];
+            shell
+                .command("git")
+                .args(who)
+                .args(args)
+                .current_dir(dir.path())
+                .read()
+                .unwrap()
+        };
+        std::fs::write(
+            dir.path().join("Cargo.toml"),
+            "[workspace.package]\nversion = \"1.2.3\"\n",
+        )
+        .unwrap();
+        git(&["init", "-q"]);
+        git(&["add", "."]);
+        git(&["commit", "-qm", "x"]);
+        let revision = || super::facts(&shell, dir.path(), None).unwrap().revision.unwrap();
+        std::fs::write(dir.path().join("notes"), "not built").unwrap();
+        assert!(!revision().ends_with("-dirty"));
+        std::fs::create_dir_all(dir.path().join("docker/rootfs")).unwrap();
+        std::fs::write(dir.path().join("docker/rootfs/.page.swp"), "copied").unwrap();
+        assert!(revision().ends_with("-dirty"));
+    }
 
     #[test]
     fn outside_git_the_epoch_is_given_or_zero() {

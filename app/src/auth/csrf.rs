@@ -4,14 +4,18 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap};
 use subtle::ConstantTimeEq;
 
+use crate::startup::state;
+
 /// True when `sent` is the token this browser's forms carry and no header says the form came from elsewhere.
 pub fn is_ours(request: &HttpRequest, expected: &str, sent: Option<&str>) -> bool {
     let same = sent.is_some_and(|sent| bool::from(sent.as_bytes().ct_eq(expected.as_bytes())));
-    same && !comes_from_elsewhere(request.headers())
+    let base_url = state(request).map_or("", |state| state.base_url.as_str());
+    same && !comes_from_elsewhere(request.headers(), base_url)
 }
 
 /// Headers may deny, never allow: some browsers send none of them, and `Origin: null` says nothing.
-fn comes_from_elsewhere(headers: &HeaderMap) -> bool {
+/// A proxy may rewrite `Host`, so the address that the blog was told is ours as well.
+fn comes_from_elsewhere(headers: &HeaderMap, base_url: &str) -> bool {
     let text = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     if headers
         .get("sec-fetch-site")
@@ -22,11 +26,21 @@ fn comes_from_elsewhere(headers: &HeaderMap) -> bool {
     let Some(origin) = text(header::ORIGIN).filter(|origin| *origin != "null") else {
         return false;
     };
+    if origin_of(base_url).is_some_and(|ours| origin.eq_ignore_ascii_case(ours)) {
+        return false;
+    }
     let host = origin.split_once("://").map(|(_, host)| host);
     match (host, text(header::HOST)) {
         (Some(origin), Some(host)) => !origin.eq_ignore_ascii_case(host),
         _ => true,
     }
+}
+
+/// Scheme, host and port of an address: what browsers send as `Origin`.
+fn origin_of(url: &str) -> Option<&str> {
+    let host = url.find("://")? + 3;
+    let end = url[host..].find('/').map_or(url.len(), |path| host + path);
+    Some(&url[..end])
 }
 
 #[cfg(test)]
@@ -40,6 +54,25 @@ mod tests {
             |request, header| request.insert_header(*header),
         );
         is_ours(&request.to_http_request(), "token", Some("token"))
+    }
+
+    #[test]
+    fn the_address_that_the_blog_was_told_is_ours() {
+        let elsewhere = |origin: &str, base_url: &str| {
+            let request = TestRequest::default()
+                .insert_header(("Host", "127.0.0.1:8080"))
+                .insert_header(("Origin", origin))
+                .to_http_request();
+            comes_from_elsewhere(request.headers(), base_url)
+        };
+        assert!(!elsewhere("https://blog.example", "https://blog.example"));
+        assert!(!elsewhere("https://blog.example", "https://Blog.example/of/mine"));
+        assert!(!elsewhere("http://127.0.0.1:8080", "https://blog.example"));
+        assert!(elsewhere("http://blog.example", "https://blog.example"));
+        assert!(elsewhere("https://blog.example.evil", "https://blog.example"));
+        assert!(elsewhere("https://blog.example:8443", "https://blog.example"));
+        assert!(elsewhere("https://evil.example", ""));
+        assert!(elsewhere("", ""));
     }
 
     #[test]

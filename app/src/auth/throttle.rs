@@ -1,14 +1,15 @@
 //! Slows down guessing: one password at a time, and a growing pause after wrong ones.
 //!
 //! Behind an onion service every reader has the same address, so the pause is for everyone who tries to sign in.
-//! Whoever is signed in already never meets it.
+//! Whoever is signed in already never meets it. A new login is not promised: somebody patient, who guesses again the moment
+//! each pause ends, leaves the owner no moment in between, and so keeps them out for as long as it goes on.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Wrong passwords before the first pause: an owner who mistypes twice should notice nothing.
 const FREE: u32 = 3;
-/// The longest pause: it bounds guessing to 2,880 a day, and the owner's wait to half a minute.
+/// The longest pause: it bounds guessing to 2,880 a day. An owner with whom nobody competes waits half a minute.
 const LONGEST: Duration = Duration::from_secs(30);
 /// After this long without a wrong password, counting starts again.
 const FORGET: Duration = Duration::from_secs(15 * 60);
@@ -27,9 +28,17 @@ struct State {
 #[derive(Debug)]
 pub struct Permit(Throttle);
 
+/// Why no password is checked now.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There were wrong ones; this long is left of the pause.
+    Pause(Duration),
+    /// Another check is running. Says nothing of wrong passwords.
+    Busy,
+}
+
 impl Throttle {
-    /// A permit, or how long to wait.
-    pub fn admit(&self, now: Instant) -> Result<Permit, Duration> {
+    pub fn admit(&self, now: Instant) -> Result<Permit, Refused> {
         self.with(|state| {
             if let Some(last) = state.last_wrong {
                 let since = now.saturating_duration_since(last);
@@ -38,12 +47,12 @@ impl Throttle {
                 }
                 let pause = pause(state.wrong);
                 if since < pause {
-                    return Err(pause - since);
+                    return Err(Refused::Pause(pause - since));
                 }
             }
             if state.checking {
                 // Each check takes 19 MiB; two at once would be a way to use up the machine.
-                return Err(Duration::from_secs(1));
+                return Err(Refused::Busy);
             }
             state.checking = true;
             Ok(Permit(self.clone()))
@@ -95,7 +104,7 @@ mod tests {
         let mut now = Instant::now();
         let mut pauses = Vec::new();
         for _ in 0..12 {
-            if let Err(wait) = throttle.admit(now) {
+            if let Err(Refused::Pause(wait)) = throttle.admit(now) {
                 pauses.push(wait.as_secs());
                 now += wait;
             }
@@ -111,7 +120,7 @@ mod tests {
         let throttle = Throttle::default();
         let now = Instant::now();
         let permit = throttle.admit(now).unwrap();
-        throttle.admit(now).unwrap_err();
+        assert_eq!(throttle.admit(now).unwrap_err(), Refused::Busy);
         drop(permit);
         throttle.admit(now).unwrap();
     }

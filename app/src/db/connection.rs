@@ -1,5 +1,7 @@
 //! Opening the database file: what every connection is told first, and whether the file is ours.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use diesel::connection::SimpleConnection;
@@ -46,13 +48,25 @@ fn open(path: &str) -> Result<SqliteConnection, Failure> {
     } else {
         format!("./{path}")
     };
-    SqliteConnection::establish(&plain).map_err(|error| unusable(path, &error.to_string()))
+    let failed = |error: &dyn std::fmt::Display| unusable(path, &error.to_string());
+    // Sessions and the password's hash are nobody else's to read; SQLite gives its -wal and -shm the same mode.
+    // A file that is there is not touched: to open and close it would drop the locks that SQLite holds on it.
+    if !file.exists() {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        options.open(file).map_err(|error| failed(&error))?;
+    }
+    let mut connection = SqliteConnection::establish(&plain).map_err(|error| failed(&error))?;
+    // Before anything is asked: whatever comes next waits for a lock instead of failing.
+    connection
+        .batch_execute("PRAGMA busy_timeout = 5000")
+        .map_err(|error| failed(&error))?;
+    Ok(connection)
 }
 
-/// One statement each, the timeout first, so that the others wait for a lock instead of failing.
+/// One statement each.
 fn configure(connection: &mut SqliteConnection) -> QueryResult<()> {
     for pragma in [
-        "PRAGMA busy_timeout = 5000",
         "PRAGMA journal_mode = WAL",
         // A post that was acknowledged survives a power cut; NORMAL would not promise that.
         "PRAGMA synchronous = FULL",
@@ -100,4 +114,44 @@ fn unusable(path: &str, error: &str) -> Failure {
         format!("cannot use the database {path}: {error}"),
         "the file and its directory must be readable and writable for the user that runs the blog",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_new_file_is_for_its_user_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("blog.db").to_str().unwrap().to_owned();
+        let mut writer = writer(&path).unwrap();
+        writer.batch_execute("CREATE TABLE t (a)").unwrap();
+        for suffix in ["", "-wal", "-shm"] {
+            let mode = std::fs::metadata(format!("{path}{suffix}"))
+                .unwrap()
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, 0o600, "{suffix}");
+        }
+    }
+
+    #[test]
+    fn a_locked_file_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("blog.db").to_str().unwrap().to_owned();
+        let mut other = SqliteConnection::establish(&path).unwrap();
+        other
+            .batch_execute("PRAGMA application_id = 1651273575; CREATE TABLE t (a); BEGIN EXCLUSIVE")
+            .unwrap();
+        let release = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(200));
+            other.batch_execute("COMMIT").unwrap();
+        });
+        writer(&path).unwrap();
+        release.join().unwrap();
+    }
 }

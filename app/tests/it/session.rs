@@ -106,6 +106,23 @@ fn a_form_needs_its_token_and_the_right_origin() {
 }
 
 #[test]
+fn a_form_sent_to_the_base_url_is_ours() {
+    let app = TestApp::start_with(&["--base-url", "https://blog.example/"]);
+    let mut owner = app.owner();
+    let form = owner.get("/posts/new");
+    let (csrf, key) = (form.field("csrf"), form.field("key"));
+    let fields = [
+        ("csrf", csrf.as_str()),
+        ("key", key.as_str()),
+        ("body", "by way of a proxy"),
+    ];
+    let elsewhere = [("Origin", "https://blog.example.evil")];
+    assert_eq!(owner.post_with("/posts", &elsewhere, &fields).status, 403);
+    let ours = [("Origin", "https://blog.example")];
+    assert_eq!(owner.post_with("/posts", &ours, &fields).location(), "/posts/1");
+}
+
+#[test]
 fn the_login_form_is_bound_to_its_browser() {
     let app = TestApp::start();
     let csrf = app.reader().get("/login").field("csrf");

@@ -37,6 +37,9 @@ pub fn check(path: &Path) -> Result<()> {
     match fs::metadata(path) {
         Ok(data) if data.is_dir() => Err(Error::new(format!("{shown} is a directory, and an archive is a file"))
             .hint("name a file, or write a directory with oci:PATH")),
+        Ok(data) if !data.is_file() => {
+            Err(Error::new(format!("{shown} is not a file")).hint("name a file that does not exist yet"))
+        }
         Ok(_) => {
             open(path).map_err(|_| {
                 Error::new(format!("{shown} exists and is not an image archive"))

@@ -1,6 +1,6 @@
 //! Single packages of the host's own distribution, unpacked into the cache: no root, nothing installed, no script run.
 //!
-//! This is how qemu-user, pip's wheel, bubblewrap and Debian's archive keys come to machines that lack them. apt fetches and
+//! This is how qemu-user, pip's wheel and Debian's archive keys come to machines that lack them. apt fetches and
 //! verifies, exactly as the host is configured.
 
 use std::collections::BTreeSet;
@@ -51,20 +51,20 @@ pub fn fetch_first(cx: &Cx, candidates: &[(&str, &str)]) -> Result<PathBuf> {
 pub fn fetch(cx: &Cx, package: &str, want_paths: &[&str]) -> Result<PathBuf> {
     let wanted: Vec<&str> = want_paths.iter().map(|path| path.trim_start_matches('/')).collect();
     let name = format!("deb-{package}");
-    let record = key_of(["1", package]);
-    let tree_key = |fetched: &Fetched| {
-        let mut parts = vec![fetched.sha256.as_str()];
-        parts.extend(&wanted);
-        key_of(parts)
-    };
+    let record = record_key(package);
+    let tree_key = |fetched: &Fetched| tree_key(fetched, &wanted);
     let _lock = cx.cache.lock(&name)?;
     let known = cx.cache.record::<Fetched>("deb", &record);
     if let Some(tree) = known
         .as_ref()
         .and_then(|known| cx.cache.has_tree(&name, &tree_key(known)))
     {
-        cx.cache.used(&tree);
-        return Ok(tree);
+        if wanted.iter().all(|path| tree.join(path).exists()) {
+            cx.cache.used(&tree);
+            return Ok(tree);
+        }
+        // Somebody deleted a part of it.
+        cx.cache.remove(&tree)?;
     }
     let stored = match known {
         Some(known) => cx.cache.get(&known.sha256)?.map(|path| (known, path)),
@@ -257,6 +257,27 @@ fn unpack(entries: &[Entry], dir: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What [`fetch`] returns when it has nothing to do.
+pub fn cached(cx: &Cx, package: &str, want_paths: &[&str]) -> Option<PathBuf> {
+    let wanted: Vec<&str> = want_paths.iter().map(|path| path.trim_start_matches('/')).collect();
+    let fetched = cx.cache.record::<Fetched>("deb", &record_key(package))?;
+    cx.cache
+        .has_tree(&format!("deb-{package}"), &tree_key(&fetched, &wanted))
+}
+
+/// Two machines may share the cache (a home on a network): what one's archive has is not what the other's has.
+fn record_key(package: &str) -> String {
+    let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let os_id = os_release.lines().find(|line| line.starts_with("ID="));
+    key_of(["2", package, std::env::consts::ARCH, os_id.unwrap_or_default()])
+}
+
+fn tree_key(fetched: &Fetched, wanted: &[&str]) -> String {
+    let mut parts = vec![fetched.sha256.as_str()];
+    parts.extend(wanted);
+    key_of(parts)
 }
 
 #[cfg(test)]

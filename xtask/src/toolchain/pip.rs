@@ -14,6 +14,7 @@ use crate::toolchain::debs;
 use crate::ui;
 
 const UNREACHABLE: &str = "is the package index reachable from here (proxy, `pip config list`)? A wheel placed in a directory that PIP_FIND_LINKS names serves as well";
+const BROKEN: &str = "install python3-pip (the wheel of pip needs a module that this python3 lacks)";
 const DISTRUST: &str =
     "the download was damaged or replaced; try again, and distrust the package index if it happens twice";
 
@@ -113,6 +114,8 @@ fn fetch(cx: &Cx, name: &str, tool: &Tool) -> Result<PathBuf> {
             ))
             .hint(if text.contains("DO NOT MATCH THE HASHES") {
                 DISTRUST
+            } else if text.contains("ModuleNotFoundError") {
+                BROKEN
             } else {
                 UNREACHABLE
             }))

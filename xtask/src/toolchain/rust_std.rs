@@ -99,8 +99,12 @@ pub fn provision(cx: &Cx, compiler: &Compiler, triple: &str, choice: StdChoice) 
         // The directory matters: rust-toolchain.toml there says which toolchain is meant.
         cx.shell.command("rustup").args(args).current_dir(&cx.root).read()
     };
+    let mut why = String::new();
+    let mut refused = false;
     if choice != StdChoice::Source {
-        cx.ui.step("Fetching", &format!("std for {triple} through rustup"));
+        if !cx.offline {
+            cx.ui.step("Fetching", &format!("std for {triple} through rustup"));
+        }
         match rustup(&["target", "add", triple]) {
             Ok(_) if compiler.has_std(triple) => return Ok(StdSource::Prebuilt),
             Ok(_) => {
@@ -111,7 +115,18 @@ pub fn provision(cx: &Cx, compiler: &Compiler, triple: &str, choice: StdChoice) 
                 .hint("is RUSTC or PATH set to a compiler other than rustup's?"));
             }
             Err(error) if choice == StdChoice::Prebuilt => return Err(error.context(format!("std for {triple}"))),
-            Err(_) => {}
+            Err(_) if cx.offline => "this run is offline".clone_into(&mut why),
+            Err(error) => {
+                refused = is_refusal(&error.to_string());
+                why = if refused {
+                    "rustup does not have the component".to_owned()
+                } else {
+                    format!(
+                        "rustup could not fetch the component now ({})",
+                        first_line(&error.to_string())
+                    )
+                };
+            }
         }
     }
     if !compiler.has_source() {
@@ -127,10 +142,50 @@ pub fn provision(cx: &Cx, compiler: &Compiler, triple: &str, choice: StdChoice) 
         )));
     }
     if choice == StdChoice::Auto {
-        cx.cache.put_record("std-refused", &compiler.key(triple), &true)?;
-        cx.ui.note(&format!(
-            "std for {triple} is built from rust-src, because rustup could not add the component"
-        ));
+        // Only a refusal is remembered: after a network that was down, the component is asked for again.
+        if refused {
+            cx.cache.put_record("std-refused", &compiler.key(triple), &true)?;
+        }
+        cx.ui
+            .note(&format!("std for {triple} is built from rust-src, because {why}"));
     }
     Ok(StdSource::Source)
+}
+
+/// Whether rustup said that there is no such component, and not that it could not get to it.
+fn is_refusal(text: &str) -> bool {
+    let words = [
+        "does not contain component",
+        "is unavailable for download",
+        "not available for",
+        "404",
+    ];
+    words.iter().any(|word| text.contains(word))
+}
+
+/// The line of an error that says most: rustup's own `error:` line.
+fn first_line(text: &str) -> &str {
+    let lines = || text.lines().map(str::trim);
+    lines()
+        .find(|line| line.starts_with("error:"))
+        .or_else(|| lines().next())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_missing_component_is_a_refusal() {
+        assert!(is_refusal(
+            "error: toolchain '1.95.0' does not contain component 'rust-std' for target 'arm-x'"
+        ));
+        assert!(is_refusal(
+            "error: component download failed for rust-std-arm-x\n\nCaused by:\n  http request returned 404"
+        ));
+        let down = "`rustup target add x` failed\n  info: downloading\n  error: could not download file\n  dns error: no such host";
+        assert!(!is_refusal(down));
+        assert_eq!(first_line(down), "error: could not download file");
+    }
 }

@@ -99,11 +99,11 @@ fn script(cx: &Cx, zig: &Zig, target: &Target, link: bool) -> String {
 
 fn write_script(path: &Path, text: &str) -> Result<()> {
     // Untouched when equal: cargo and cc watch these files.
-    if fs::read_to_string(path).is_ok_and(|old| old == text) {
+    let executable = fs::metadata(path).is_ok_and(|data| data.permissions().mode() & 0o111 == 0o111);
+    if executable && fs::read_to_string(path).is_ok_and(|old| old == text) {
         return Ok(());
     }
-    crate::cache::write_atomically(path, text.as_bytes())?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).context(|| format!("cannot chmod {}", path.display()))
+    crate::cache::write_with_mode(path, text.as_bytes(), 0o755)
 }
 
 fn quoted(path: &Path) -> String {

@@ -9,8 +9,8 @@ use crate::plan::{StdChoice, StdSource};
 use crate::publish::daemon::Daemon;
 use crate::run;
 use crate::target::{Platform, TARGETS};
-use crate::toolchain::pip;
 use crate::toolchain::rust_std::{self, Compiler};
+use crate::toolchain::{debs, pip};
 use crate::verb::{Outcome, policy};
 
 /// One line of the report.
@@ -43,9 +43,9 @@ pub fn run(cx: &Cx, args: &DoctorArgs) -> Result<Outcome> {
             cx.ui.result(&format!("{mark} {:<34} {text}", item.what));
         }
     }
-    let lost = items
-        .iter()
-        .any(|item| item.found.is_none() && !item.automatic && !["docker", "labels"].contains(&item.needed_for));
+    let lost = items.iter().any(|item| {
+        item.found.is_none() && !item.automatic && !["docker", "labels", "isolation"].contains(&item.needed_for)
+    });
     Ok(if lost { Outcome::Findings } else { Outcome::Fine })
 }
 
@@ -104,7 +104,10 @@ fn examine(cx: &Cx) -> Result<Vec<Item>> {
         "install python3: pip fetches zig",
         false,
     );
-    let module = version("python3", &["-m", "pip", "--version"]);
+    let module = version("python3", &["-m", "pip", "--version"]).or_else(|| {
+        let tree = debs::cached(cx, "python3-pip-whl", &["usr/share/python-wheels"])?;
+        Some(format!("Debian's wheel in {}", tree.display()))
+    });
     add(
         "pip",
         "fetch",
@@ -145,9 +148,35 @@ fn examine(cx: &Cx) -> Result<Vec<Item>> {
             );
         }
     }
-    for platform in [Platform::ArmV6, Platform::Arm64] {
+    for (name, needed_for, remedy) in [
+        ("setpriv", "run", "install util-linux: nothing is run without it"),
+        (
+            "unshare",
+            "isolation",
+            "install util-linux: without it, images run without a chroot",
+        ),
+        (
+            "mount",
+            "isolation",
+            "install mount: without it, images run without a chroot",
+        ),
+    ] {
+        let found = cx.shell.which(name).map(|path| path.display().to_string());
+        add(name, needed_for, found, remedy, false);
+    }
+    for platform in [Platform::ArmV6, Platform::Arm64, Platform::Amd64] {
+        if run::host_runs(platform) {
+            continue;
+        }
         let program = platform.qemu().program;
-        let found = run::installed(cx, platform).map(|path| path.display().to_string());
+        let fetched = || {
+            let (fixed, plain) = (format!("usr/bin/{program}-static"), format!("usr/bin/{program}"));
+            [("qemu-user-static", fixed), ("qemu-user", plain)]
+                .iter()
+                .find_map(|(package, path)| Some(debs::cached(cx, package, &[path])?.join(path)))
+        };
+        let found = run::installed(cx, platform).or_else(fetched);
+        let found = found.map(|path| path.display().to_string());
         add(
             program,
             "run",

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::audit::{Binary, Expectation, audit, inspect};
 use crate::base;
+use crate::cache::key_of;
 use crate::cli::ImageArgs;
 use crate::compile::{Artifact, compile};
 use crate::context;
@@ -15,9 +16,9 @@ use crate::cx::Cx;
 use crate::elf::is_elf;
 use crate::error::{Context, Error, Result};
 use crate::oci::dockerfile::{self, FinalStage};
-use crate::oci::image::{BaseImage, CopySource, MemoryFiles, Package, SourceFile, assemble};
+use crate::oci::image::{BaseImage, CopySource, MemoryFiles, Package, SourceFile, assemble_with};
 use crate::oci::layer::{EntryKind, Limits};
-use crate::oci::{Destination, Image, ImageName};
+use crate::oci::{Destination, Digest, Image, ImageName};
 use crate::plan::{self, ImagePlan, Plan, Request};
 use crate::policy::Policy;
 use crate::publish::daemon::Daemon;
@@ -306,16 +307,32 @@ fn pack(
         .step("Assembling", &format!("{} on {}", planned.name, base.origin));
     let source = BuildContext::new(cx, policy, binary.bytes().to_vec());
     let labels = labels(plan, &base, artifact, zig);
-    assemble(
+    // The compressor is part of the key: another version of it may give other bytes, and the bytes must not depend on what
+    // this machine did before.
+    let lock = fs::read(cx.root.join("Cargo.lock")).context(|| "cannot read Cargo.lock")?;
+    let key = |diff_id: &Digest| key_of([diff_id.hex().as_bytes(), &lock[..]]);
+    let compressed = |diff_id: &Digest| {
+        let blob: String = cx.cache.record("layer", &key(diff_id))?;
+        fs::read(cx.cache.get(&blob).ok()??).ok()
+    };
+    let image = assemble_with(
         base,
         stage,
         &source,
         planned.platform,
         plan.source.source_date_epoch,
         &labels,
+        &compressed,
     )
     .map_err(|error| Error::new(format!("{}: {error}", policy.image.dockerfile)))
-    .context(|| format!("cannot assemble {}", planned.name))
+    .context(|| format!("cannot assemble {}", planned.name))?;
+    for layer in image.app_layers() {
+        if cx.cache.record::<String>("layer", &key(&layer.diff_id())).is_none() {
+            let (blob, _) = cx.cache.put_bytes(layer.blob())?;
+            cx.cache.put_record("layer", &key(&layer.diff_id()), &blob)?;
+        }
+    }
+    Ok(image)
 }
 
 /// Labels that say how the image was made; those that name the source are in the Dockerfile.

@@ -194,7 +194,7 @@ fn table(rows: &[Row]) -> String {
         );
         text.push_str(&format!("{:<w$}  {bar}\n", row.image, w = width(0)));
     }
-    text.push_str("\n# app, = base, as pulled; update: what is pulled when only the app changed; unpacked: bytes of the layers' tar files\n");
+    text.push_str("\n# app, = base, as pulled; update: what is pulled when only the app changed; unpacked: bytes of the files in it\n");
     text
 }
 
@@ -231,7 +231,7 @@ mod tests {
         scratch-armv6  ######################
         debian-armv6   #####################========================================
 
-        # app, = base, as pulled; update: what is pulled when only the app changed; unpacked: bytes of the layers' tar files
+        # app, = base, as pulled; update: what is pulled when only the app changed; unpacked: bytes of the files in it
         ");
         assert!(rows[1].over() && !rows[0].over());
     }

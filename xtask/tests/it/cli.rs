@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use xtask::shell::{Command, Output, Shell};
 
+mod audits;
 mod cache;
 mod input;
 mod places;

@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, web};
 
 use super::login_form;
 use crate::auth::session::{COOKIE, LIFE_SECONDS, LOGIN_COOKIE, Token};
+use crate::auth::throttle::Refused;
 use crate::auth::{cookie, password};
 use crate::db::queries::{owner, sessions};
 use crate::domain::Stamp;
@@ -21,12 +22,12 @@ pub async fn login(request: HttpRequest, state: web::Data<AppState>, form: Form)
         let problem = "The page had expired, or the browser keeps no cookies. Please try again.";
         return login_form::form(StatusCode::FORBIDDEN, &state, None, problem).await;
     }
-    let permit = state
-        .throttle
-        .admit(Instant::now())
-        .map_err(|wait| AppError::TooManyLogins {
+    let permit = state.throttle.admit(Instant::now()).map_err(|refused| match refused {
+        Refused::Pause(wait) => AppError::TooManyLogins {
             seconds: wait.as_secs() + 1,
-        })?;
+        },
+        Refused::Busy => AppError::LoginBusy,
+    })?;
 
     let hash = state.db.read(owner::password_hash).await?;
     let typed = form.take("password");

@@ -28,6 +28,8 @@ const KEYRINGS: [&str; 2] = [
     "/usr/share/keyrings/debian-archive-keyring.pgp",
     "/usr/share/keyrings/debian-archive-keyring.gpg",
 ];
+/// Names the mirror as `--debian-mirror` does, for every verb that makes a base, and for the tests.
+const MIRROR_VARIABLE: &str = "XTASK_DEBIAN_MIRROR";
 const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
 
 /// What is asked of the archive.
@@ -182,13 +184,26 @@ fn record_key(request: &Request<'_>) -> String {
         request.architecture,
         &list(request.packages),
         &list(request.omit),
-        request.mirror.unwrap_or("as apt is configured"),
+        chosen_mirror(request.mirror, mirror_variable())
+            .as_deref()
+            .unwrap_or("as apt is configured"),
     ])
 }
 
-/// The mirrors that a run uses: `URL[,SECURITY_URL]` if given, else those of the host's apt.
+fn mirror_variable() -> Option<String> {
+    std::env::var(MIRROR_VARIABLE).ok()
+}
+
+/// The flag, else the variable unless it is empty.
+fn chosen_mirror(flag: Option<&str>, variable: Option<String>) -> Option<String> {
+    flag.map(str::to_owned)
+        .or_else(|| variable.filter(|value| !value.is_empty()))
+}
+
+/// The mirrors that a run uses: `URL[,SECURITY_URL]` if given, by the argument or else by `XTASK_DEBIAN_MIRROR`; else those
+/// of the host's apt.
 pub fn mirrors(explicit: Option<&str>) -> Result<Mirrors> {
-    if let Some(explicit) = explicit {
+    if let Some(explicit) = chosen_mirror(explicit, mirror_variable()).as_deref() {
         let (main, security) = match explicit.split_once(',') {
             Some((main, security)) => (main, Some(security)),
             None => (explicit, None),
@@ -229,7 +244,7 @@ pub fn mirrors(explicit: Option<&str>) -> Result<Mirrors> {
     let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let mut mirrors = sources::debian_mirrors(&found, &sources::os_id(&os_release))
         .context(|| "apt on this machine is not configured with a mirror of Debian (looked in /etc/apt/sources.list and /etc/apt/sources.list.d)")
-        .hint("name one: --debian-mirror URL[,SECURITY_URL]")?;
+        .hint("name one: --debian-mirror URL[,SECURITY_URL], or the same in XTASK_DEBIAN_MIRROR")?;
     mirrors.main = first_of_mirror_list(&mirrors.main);
     mirrors.security = mirrors.security.as_deref().map(first_of_mirror_list);
     Ok(mirrors)
@@ -270,6 +285,7 @@ impl State {
             "archives/partial",
             "etc/apt.conf.d",
             "etc/preferences.d",
+            "etc/trusted.gpg.d",
             "log",
         ] {
             fs::create_dir_all(dir.path().join(name)).context(|| format!("cannot write in {root}"))?;
@@ -290,6 +306,8 @@ Dir::Cache::archives "{root}/archives";
 Dir::Etc "{root}/etc";
 Dir::Etc::sourcelist "{root}/sources.list";
 Dir::Etc::sourceparts "{root}/etc/none";
+Dir::Etc::trusted "{root}/etc/none";
+Dir::Etc::trustedparts "{root}/etc/trusted.gpg.d";
 Dir::Etc::netrc "/etc/apt/auth.conf";
 Dir::Etc::netrcparts "/etc/apt/auth.conf.d";
 Dir::Log "{root}/log";
@@ -325,18 +343,24 @@ Debug::NoLocking "true";
         fs::write(&path, text).context(|| format!("cannot write {}", path.display()))
     }
 
+    /// Makes these keys the only ones. `signed-by` would do the same, but apt takes a blank in its path for the end of it.
+    fn trust(&self, keyring: &Path) -> Result<()> {
+        let path = self.dir.path().join("etc/trusted.gpg.d/debian-archive-keyring.gpg");
+        fs::copy(keyring, &path).context(|| format!("cannot copy {} to {}", keyring.display(), path.display()))?;
+        Ok(())
+    }
+
     /// Fetches the signed release and its index under the first of its names that the mirror serves consistently.
     fn update(&self, cx: &Cx, request: &Request<'_>, mirrors: &Mirrors) -> Result<String> {
-        let keyring = keyring(cx)?;
+        self.trust(&keyring(cx)?)?;
         let names: Vec<&str> = std::iter::once(request.suite)
             .chain(request.aliases.iter().map(String::as_str))
             .collect();
         let mut first_failure = None;
         for name in names {
             let mut list = String::new();
-            let options = format!("arch={} signed-by={}", request.architecture, keyring.display());
             let mut line = |uri: &str, suite: &str| {
-                let _ = writeln!(list, "deb [{options}] {uri} {suite} main");
+                let _ = writeln!(list, "deb [arch={}] {uri} {suite} main", request.architecture);
             };
             line(&mirrors.main, name);
             line(&mirrors.main, &format!("{name}-updates"));
@@ -478,8 +502,7 @@ Debug::NoLocking "true";
     }
 }
 
-/// What the host's configuration says about fetching: proxies, certificates, time-outs. What would weaken the
-/// verification is left out.
+/// What the host's configuration says about fetching: proxies, certificates, time-outs.
 fn host_acquire(cx: &Cx) -> Result<String> {
     let text = cx
         .shell
@@ -488,23 +511,34 @@ fn host_acquire(cx: &Cx) -> Result<String> {
         .env("LC_ALL", "C")
         .read()
         .hint("the debian base is put together by apt: on Debian or Ubuntu it is always there, elsewhere install the package `apt`")?;
-    Ok(text
-        .lines()
-        .filter(|line| !line.starts_with("Acquire::IndexTargets") && !line.starts_with("Acquire::Languages"))
-        .filter(|line| !line.contains("::Allow"))
-        .fold(String::new(), |mut text, line| {
-            text.push_str(line);
-            text.push('\n');
-            text
-        }))
+    Ok(without_weakness(&text))
+}
+
+/// Leaves out what would take an unsigned or weakly signed release (`Allow...`) or an unchecked certificate (`Verify-...`,
+/// for one host or all). What the administrator says about dates stays, `Check-Valid-Until "false"` above all: mirrors that
+/// are snapshots need it, and it means that a release which is signed but out of date is taken.
+fn without_weakness(dump: &str) -> String {
+    let kept = |line: &&str| {
+        let name = line.split(' ').next().unwrap_or_default().to_ascii_lowercase();
+        let last = name.rsplit("::").next().unwrap_or_default();
+        !name.starts_with("acquire::indextargets")
+            && !name.starts_with("acquire::languages")
+            && !name.contains("::allow")
+            && !last.starts_with("verify-")
+    };
+    dump.lines().filter(kept).fold(String::new(), |mut text, line| {
+        text.push_str(line);
+        text.push('\n');
+        text
+    })
 }
 
 /// Debian's public keys: the host's, or (Ubuntu, say) those of its package `debian-archive-keyring`.
-fn keyring(cx: &Cx) -> Result<PathBuf> {
+pub fn keyring(cx: &Cx) -> Result<PathBuf> {
     if let Some(path) = KEYRINGS.iter().map(Path::new).find(|path| path.is_file()) {
         return Ok(path.to_owned());
     }
-    let tree = crate::toolchain::debs::fetch(cx, "debian-archive-keyring", &[])
+    let tree = crate::toolchain::debs::fetch(cx, "debian-archive-keyring", &["usr/share/keyrings"])
         .context(|| "Debian's archive keys, against which its signature is checked, are not here")
         .hint("install the package `debian-archive-keyring`")?;
     KEYRINGS
@@ -529,11 +563,22 @@ fn update_failure(output: &Output, mirrors: &Mirrors, request: &Request<'_>) -> 
         request.architecture,
         redact(&mirrors.main)
     ));
+    // gpgv says the former, Sequoia the latter. A bad signature beside it is the worse news.
+    if has(&["NO_PUBKEY", "Missing key"]) && !has(&["BADSIG", "Bad signature"]) {
+        return Failure {
+            error: error.hint(format!(
+                "either the key ring of this machine is older than {}: install a newer debian-archive-keyring; \
+                 or the signature of this mirror is not Debian's: name another with --debian-mirror URL",
+                request.suite
+            )),
+            retriable: false,
+        };
+    }
     if has(&[
         "is not signed",
         "couldn't be verified",
         "BADSIG",
-        "NO_PUBKEY",
+        "Bad signature",
         "NOSPLIT",
         "not valid",
         "weak",
@@ -597,7 +642,28 @@ fn no_package(names: &[&str], request: &Request<'_>) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::mirrors;
+    use super::{chosen_mirror, mirrors, without_weakness};
+
+    #[test]
+    fn the_flag_wins_over_the_variable_and_an_empty_one_is_none() {
+        let variable = |value: &str| Some(value.to_owned());
+        assert_eq!(chosen_mirror(Some("a"), variable("b")).as_deref(), Some("a"));
+        assert_eq!(chosen_mirror(None, variable("b")).as_deref(), Some("b"));
+        assert_eq!(chosen_mirror(None, variable("")), None);
+        assert_eq!(chosen_mirror(None, None), None);
+    }
+
+    #[test]
+    fn the_hosts_settings_do_not_weaken_the_verification() {
+        let kept = "Acquire \"\";\nAcquire::http::Proxy \"http://proxy.example:3128\";\n\
+                    Acquire::https::CAInfo \"/etc/ca.pem\";\nAcquire::Check-Valid-Until \"false\";\n";
+        let dump = format!(
+            "{kept}Acquire::https::Verify-Peer \"false\";\nAcquire::https::Verify-Host \"false\";\n\
+             Acquire::https::m.example::verify-peer \"false\";\nAcquire::AllowInsecureRepositories \"1\";\n\
+             acquire::allowweakrepositories \"1\";\nAcquire::IndexTargets::deb \"\";\nAcquire::Languages \"en\";\n"
+        );
+        assert_eq!(without_weakness(&dump), kept);
+    }
 
     #[test]
     fn a_mirror_must_be_a_url() {

@@ -8,7 +8,7 @@ use super::config::{check_platform, configuration};
 use super::copy::Placer;
 use super::{BaseImage, Blob, CopySource, Image};
 use crate::oci::dockerfile::FinalStage;
-use crate::oci::layer::{EntryKind, Layer, LayerError, Limits};
+use crate::oci::layer::{Compressed, EntryKind, Layer, LayerError, Limits};
 use crate::oci::tree::Tree;
 use crate::oci::{canonical_json, media};
 use crate::target::Platform;
@@ -70,6 +70,19 @@ pub fn assemble(
     created: u64,
     labels: &BTreeMap<String, String>,
 ) -> Result<Image, AssembleError> {
+    assemble_with(base, stage, source, platform, created, labels, &|_| None)
+}
+
+/// The same; the app layer is not compressed again when `compressed` knows it.
+pub fn assemble_with(
+    base: BaseImage,
+    stage: &FinalStage,
+    source: &dyn CopySource,
+    platform: Platform,
+    created: u64,
+    labels: &BTreeMap<String, String>,
+    compressed: Compressed<'_>,
+) -> Result<Image, AssembleError> {
     check_platform(&base, platform)?;
     let mut placer = Placer::new(Tree::from_layers(&base.layers, &Limits::default())?, created);
     for copy in &stage.copies {
@@ -77,7 +90,7 @@ pub fn assemble(
     }
     check_programs(placer.tree(), stage)?;
     let texts: Vec<&str> = stage.copies.iter().map(|copy| copy.text.as_str()).collect();
-    let app = placer.finish(texts.join("; "))?;
+    let app = placer.finish(texts.join("; "), compressed)?;
     let config = configuration(
         &base,
         &stage.config,

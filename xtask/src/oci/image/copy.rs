@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::oci::dockerfile::Copy;
-use crate::oci::layer::{Entry, EntryKind, Layer, LayerBuilder, LayerError, parents};
+use crate::oci::layer::{Compressed, Entry, EntryKind, Layer, LayerBuilder, LayerError, parents};
 use crate::oci::tree::Tree;
 
 use super::assemble::AssembleError;
@@ -112,7 +112,7 @@ impl Placer {
     }
 
     /// One layer of all that was added.
-    pub(super) fn finish(self, created_by: String) -> Result<Option<Layer>, LayerError> {
+    pub(super) fn finish(self, created_by: String, compressed: Compressed<'_>) -> Result<Option<Layer>, LayerError> {
         if self.added.is_empty() {
             return Ok(None);
         }
@@ -120,7 +120,7 @@ impl Placer {
         for entry in self.added.into_values() {
             builder.add(entry)?;
         }
-        builder.finish(created_by).map(Some)
+        builder.finish_with(created_by, compressed).map(Some)
     }
 
     /// Carries out one `COPY`.

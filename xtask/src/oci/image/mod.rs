@@ -10,7 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-pub use assemble::{AssembleError, assemble};
+pub use assemble::{AssembleError, assemble, assemble_with};
 pub use copy::{CopySource, MemoryFiles, SourceFile};
 
 use super::layer::Layer;

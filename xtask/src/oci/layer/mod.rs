@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use read::{Limits, decompress, read_entries, read_tar};
-pub use write::{LayerBuilder, write_tar};
+pub use write::{Compressed, LayerBuilder, write_tar};
 
 use super::{Digest, media};
 

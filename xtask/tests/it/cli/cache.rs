@@ -175,6 +175,7 @@ fn the_doctor_tells_what_is_missing_from_what_it_can_fetch() {
         ("cc", ""),
         ("python3", "Python 3.99"),
         ("apt-get", ""),
+        ("setpriv", ""),
     ] {
         script(&bin.join(name), &format!("#!/bin/sh\necho '{answer}'\n"));
     }
@@ -185,7 +186,7 @@ fn the_doctor_tells_what_is_missing_from_what_it_can_fetch() {
     let found = doctor();
     assert_eq!(code(&found), 0, "{}", found.text());
     assert!(found.text().contains("\nMISSING git "), "{}", found.text());
-    for name in ["python3", "cc", "apt-get"] {
+    for name in ["python3", "cc", "apt-get", "setpriv"] {
         let away = bin.join("away");
         fs::rename(bin.join(name), &away).unwrap();
         let found = doctor();

@@ -185,6 +185,17 @@ fn what_pip_says_last_is_shown_with_a_next_step() {
       ERROR: THESE PACKAGES DO NOT MATCH THE HASHES
     hint: the download was damaged or replaced; try again, and distrust the package index if it happens twice
     ");
+    // Ubuntu 22.04 keeps distutils in a package of its own.
+    bench.python(
+        "[ \"$*\" = '-m pip --version' ] && exit 0\n\
+         echo \"ModuleNotFoundError: No module named 'distutils.cmd'\" >&2\nexit 1\n",
+    );
+    insta::assert_snapshot!(bench.refused(&bench.setup()), @r"
+        Fetching ziglang 1 through pip
+    error: pip cannot fetch ziglang 1
+      ModuleNotFoundError: No module named 'distutils.cmd'
+    hint: install python3-pip (the wheel of pip needs a module that this python3 lacks)
+    ");
     bench.python("exit 0\n");
     insta::assert_snapshot!(bench.refused(&bench.setup()), @r"
         Fetching ziglang 1 through pip
@@ -317,13 +328,22 @@ fn without_the_pip_module_debians_wheel_of_it_serves() {
     let path = std::env::join_paths([bench.bin.clone(), "/usr/bin".into(), "/bin".into(), "/usr/sbin".into()]).unwrap();
     let output = bench.setup().env("PATH", path).output().unwrap();
     let text = output.error_text();
-    let lacking = ["cannot fetch", "Could not resolve", "Unable to locate"]
-        .iter()
-        .any(|word| text.contains(word));
-    if !require(
-        &format!("the package index and Debian's archive\n{text}"),
-        !(lacking && output.status.code() == Some(2)),
-    ) {
+    let failed_for = |words: &[&str]| output.status.code() == Some(2) && words.iter().any(|word| text.contains(word));
+    // Of apt, of pip's retries, and of pip when it saw no index at all.
+    let lacking = failed_for(&[
+        "Could not resolve",
+        "Could not connect",
+        "Unable to connect",
+        "Connection failed",
+        "Temporary failure",
+        "Unable to locate",
+        "connection broken by",
+        "(from versions: none)",
+    ]);
+    let bare = failed_for(&["ModuleNotFoundError"]);
+    if !require(&format!("the package index and the archive of apt\n{text}"), !lacking)
+        || !require("a python3 with the modules that the wheel of pip needs", !bare)
+    {
         return;
     }
     assert!(output.status.success(), "{text}");

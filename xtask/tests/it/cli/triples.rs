@@ -14,6 +14,7 @@ use xtask::shell::Shell;
 use xtask::target::{Base, Platform, Target};
 use xtask::ui::{Ui, Verbosity};
 
+use crate::chain::has_debian;
 use crate::require::require_program;
 
 use super::{Workspace, fine};
@@ -51,12 +52,17 @@ fn every_other_platform_gets_a_server_that_answers() {
     }
     let workspace = workspace();
     let xtask = |args: &[&str]| super::xtask(&workspace.root, args).env("XTASK_CACHE_DIR", cache());
-    let both = ["image", "--base", "scratch", "--base", "debian"];
-    let made = fine(&xtask(
-        &[&both[..], &["--platform", "linux/arm/v7", "--platform", "linux/arm64"]].concat(),
-    ));
-    assert_eq!(made.lines().count(), 4, "{made}");
-    fine(&xtask(&["image", "--base", "debian", "--platform", "linux/amd64"]));
+    let mut images = vec![(Base::Scratch, Platform::ArmV7), (Base::Scratch, Platform::Arm64)];
+    let arm = ["--platform", "linux/arm/v7", "--platform", "linux/arm64"];
+    let image = |bases: &[&str]| fine(&xtask(&[&["image"], bases, &arm].concat()));
+    let made = if has_debian() {
+        images.extend([Platform::ArmV7, Platform::Arm64, Platform::Amd64].map(|platform| (Base::Debian, platform)));
+        fine(&xtask(&["image", "--base", "debian", "--platform", "linux/amd64"]));
+        image(&["--base", "scratch", "--base", "debian"])
+    } else {
+        image(&["--base", "scratch"])
+    };
+    assert_eq!(made.lines().count(), if images.len() == 5 { 4 } else { 2 }, "{made}");
     let cx = Cx {
         shell: Shell::default(),
         ui: Ui::new(Verbosity::Quiet),
@@ -64,13 +70,7 @@ fn every_other_platform_gets_a_server_that_answers() {
         root: workspace.root.clone(),
         offline: false,
     };
-    for (base, platform) in [
-        (Base::Scratch, Platform::ArmV7),
-        (Base::Debian, Platform::ArmV7),
-        (Base::Scratch, Platform::Arm64),
-        (Base::Debian, Platform::Arm64),
-        (Base::Debian, Platform::Amd64),
-    ] {
+    for (base, platform) in images {
         let tag = format!("{base}-{}", platform.slug());
         let dir = workspace.path("target/images").join(&tag);
         let image = ImageSource::from_layout(&dir, Some(&tag), base, platform).unwrap();

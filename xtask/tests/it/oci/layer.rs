@@ -421,3 +421,30 @@ fn whiteouts_links_and_old_directories_are_understood() {
         ]
     );
 }
+
+#[test]
+fn a_blob_that_was_kept_is_used_only_when_it_is_that_layer() {
+    let builder = |text: &str| {
+        let mut builder = LayerBuilder::new(0);
+        builder.add(Entry::file("a", text, 0o644)).unwrap();
+        builder
+    };
+    let layer = builder("text").finish("x").unwrap();
+    let other = builder("another text").finish("x").unwrap();
+    let asked = std::cell::RefCell::new(Vec::new());
+    for kept in [
+        layer.blob().to_vec(),
+        other.blob().to_vec(),
+        b"rubbish".to_vec(),
+        Vec::new(),
+    ] {
+        let again = builder("text").finish_with("x", &|diff_id| {
+            asked.borrow_mut().push(*diff_id);
+            Some(kept.clone())
+        });
+        let again = again.unwrap();
+        assert_eq!((again.digest(), again.diff_id()), (layer.digest(), layer.diff_id()));
+        assert_eq!(again.unpacked_size(), layer.unpacked_size());
+    }
+    assert_eq!(*asked.borrow(), [layer.diff_id(); 4]);
+}
