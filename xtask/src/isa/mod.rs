@@ -1,7 +1,8 @@
 //! What each platform can execute, and the words for it.
 //!
-//! Today these are limits on the ARM build attributes. The instruction decoder, when it comes, belongs to the same
-//! [`Isa`]: it will answer for one instruction what [`Isa::limits`] answers for one tag.
+//! [`Isa::limits`] answers for one ARM build attribute, [`decode`] for one instruction. The audit asks the first only, so far.
+
+pub mod decode;
 
 use crate::elf::arm::{Attributes, Value, tag, tag_name};
 use crate::target::Platform;
@@ -116,6 +117,15 @@ impl Isa {
             Isa::ArmV6 => &ARM_V6,
             Isa::ArmV7 => &ARM_V7,
             Isa::A64 | Isa::X86_64 => &[],
+        }
+    }
+
+    /// What [`decode`] needs to know of the chip; nothing for instruction sets that it does not know.
+    pub fn features(self) -> Option<decode::Features> {
+        match self {
+            Isa::ArmV6 => Some(decode::Features::ARM1176),
+            Isa::ArmV7 => Some(decode::Features::ARMV7),
+            Isa::A64 | Isa::X86_64 => None,
         }
     }
 
