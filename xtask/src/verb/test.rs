@@ -58,6 +58,8 @@ fn run_step(cx: &Cx, policy: &Policy, step: TestStep, args: &[String]) -> Result
         let offline: &[&str] = if cx.offline { &["--offline"] } else { &[] };
         cargo(cx).args(verb).args(["--locked"]).args(offline).args(rest)
     };
+    // No documentation tests: there are none, and looking for them costs a run of rustdoc each.
+    let targets = ["--lib", "--bins", "--tests"];
     // The two packages are always built apart: together, cargo would unify the features of their dependencies and
     // build everything twice.
     match step {
@@ -94,10 +96,13 @@ fn run_step(cx: &Cx, policy: &Policy, step: TestStep, args: &[String]) -> Result
                 .current_dir(&cx.root)
                 .run()
         }
-        TestStep::Blog => tests(cx, run(&["test"], &["--package", packages[0], "--"]).args(args)),
+        TestStep::Blog => tests(
+            cx,
+            run(&["test"], &[&targets[..], &["--package", packages[0], "--"]].concat()).args(args),
+        ),
         TestStep::Xtask => tests(
             cx,
-            run(&["test"], &["--package", packages[1], "--"])
+            run(&["test"], &[&targets[..], &["--package", packages[1], "--"]].concat())
                 .args(args)
                 .env("XTASK_CACHE_DIR", cx.cache.root()),
         ),

@@ -6,8 +6,8 @@ use super::{Offence, none, read};
 
 const FILE: &str = ".cargo/config.toml";
 
-/// Not in the file, on purpose: its settings would apply to everything that is built to run on a PC itself.
-
+/// What the file lacks or has too much. The host triples are missing on purpose: their settings would apply to everything that
+/// is built to run on such a machine itself.
 fn differences(text: &str) -> Vec<Offence> {
     let config: toml::Table = toml::from_str(text).unwrap_or_else(|error| panic!("{FILE}: {error}"));
     let table = |name: &str| {
