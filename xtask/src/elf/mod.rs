@@ -6,6 +6,7 @@
 
 pub mod arm;
 mod dynamic;
+pub mod strip;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,7 +45,7 @@ pub enum ElfError {
 }
 
 impl ElfError {
-    fn invalid(what: &'static str, why: impl Into<String>) -> Self {
+    pub(crate) fn invalid(what: &'static str, why: impl Into<String>) -> Self {
         ElfError::Invalid { what, why: why.into() }
     }
 }

@@ -5,6 +5,7 @@ mod audit;
 mod base;
 mod chain;
 mod cli;
+mod culprit;
 mod isa;
 mod oci;
 mod publish;
