@@ -457,7 +457,7 @@ fn functions(mut starts: Vec<(u64, String)>, code: &[(u64, u64)]) -> Vec<Functio
 }
 
 /// `b`, `bl`, `blx` with an offset.
-fn arm_branch(word: u32, address: u64) -> Option<u64> {
+pub(super) fn arm_branch(word: u32, address: u64) -> Option<u64> {
     if word >> 25 & 7 != 0b101 {
         return None;
     }
@@ -467,7 +467,7 @@ fn arm_branch(word: u32, address: u64) -> Option<u64> {
 }
 
 /// `add` and `sub` of registers with the program counter among them; the value is that of the instruction, plus 8.
-fn adds_pc(word: u32) -> bool {
+pub(super) fn adds_pc(word: u32) -> bool {
     let add = word & 0x0fe0_0010 == 0x0080_0000;
     add && word >> 28 != 15 && (word >> 16 & 15 == 15 || word & 15 == 15)
 }
