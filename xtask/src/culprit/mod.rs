@@ -6,5 +6,6 @@ pub mod graph;
 pub mod guard;
 pub mod map;
 pub mod name;
+pub mod origin;
 pub mod reach;
 pub mod unwind;
