@@ -4,6 +4,7 @@
 
 pub mod graph;
 pub mod guard;
+pub mod list;
 pub mod map;
 pub mod name;
 pub mod origin;
