@@ -313,7 +313,9 @@ impl<'a> Flow<'a> {
             let other = if usual == State::Arm { State::Thumb } else { State::Arm };
             let has_other = self.has(other);
             for start in code.starts.iter().filter(|start| start.origin == origin) {
-                let Some(index) = self.span_at(start.address) else { continue };
+                let Some(index) = self.span_at(start.address) else {
+                    continue;
+                };
                 let span = &code.spans[index];
                 let mut states = match start.thumb {
                     Some(true) => vec![State::Thumb],
@@ -546,7 +548,9 @@ impl<'a> Flow<'a> {
                         address,
                         state: State::Arm,
                     },
-                    evidence, Doubt::None);
+                    evidence,
+                    Doubt::None,
+                );
             }
             Away::Exchange(register) | Away::Register(register) => match registers.get(register) {
                 Value::Constant(address) if matches!(to, Away::Exchange(_)) => self.exchange(address, evidence),
@@ -609,7 +613,9 @@ impl<'a> Flow<'a> {
                                 address,
                                 state: here.state,
                             },
-                            evidence, Doubt::Inside);
+                            evidence,
+                            Doubt::Inside,
+                        );
                     }
                     // Into a row of branches, or into the middle of a loop that is written out.
                     (None, Some(_), None) if a == 15 => self.row(pc, bound, here.state, evidence),
@@ -681,7 +687,9 @@ impl<'a> Flow<'a> {
         let mut conditional = 0u8;
         let mut flags = doubt != Doubt::Fresh;
         for _ in 0..AHEAD {
-            let Some((index, word, step)) = self.read(here) else { return false };
+            let Some((index, word, step)) = self.read(here) else {
+                return false;
+            };
             if self.marked(index, here).is_some() {
                 return true;
             }
@@ -695,11 +703,18 @@ impl<'a> Flow<'a> {
                 }
                 flags = sets_flags(word);
             }
-            if matches!(self.verdict(word, step, here.state), Verdict::Undefined | Verdict::Unpredictable { .. }) {
+            if matches!(
+                self.verdict(word, step, here.state),
+                Verdict::Undefined | Verdict::Unpredictable { .. }
+            ) {
                 return false;
             }
             let in_it = conditional > 0;
-            conditional = if step.it > 0 { step.it } else { conditional.saturating_sub(1) };
+            conditional = if step.it > 0 {
+                step.it
+            } else {
+                conditional.saturating_sub(1)
+            };
             let filled_in = self.is_relocated(here.address);
             match step.next {
                 Next::On => {}
