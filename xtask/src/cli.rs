@@ -107,6 +107,9 @@ pub struct ImageArgs {
     /// Resolve the packages of the base anew instead of using the versions resolved last
     #[arg(long)]
     pub refresh: bool,
+    /// Accept no finding: neither waivers of xtask.toml nor guards that were checked
+    #[arg(long)]
+    pub strict: bool,
     /// Print the plan and do nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -194,6 +197,12 @@ pub struct AuditArgs {
     /// Platform that a FILE is meant for
     #[arg(long, default_value = "linux/arm/v6")]
     pub platform: Platform,
+    /// Show the code of a crate, a part of the tool chain or a function that the platform lacks, in the program compiled last
+    #[arg(long, value_name = "SYMBOL|CRATE", conflicts_with = "inputs")]
+    pub explain: Option<String>,
+    /// Accept nothing: no waiver and no guard
+    #[arg(long)]
+    pub strict: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

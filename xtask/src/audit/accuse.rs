@@ -2,7 +2,7 @@
 
 use super::checks::Checks;
 use super::code::{Code, Function};
-use super::report::{Outcome, Rule};
+use super::report::Rule;
 use super::waive::{CodeWaiver, waive};
 use crate::culprit::list::{Culprit, Instruction, culprits};
 use crate::culprit::origin::{Evidence, Origin};
@@ -80,17 +80,5 @@ impl Checks {
             }
         }
         found
-    }
-
-    /// One finding less: the check was waived.
-    fn accept(&mut self, rule: Rule, found: &str, reason: &str) {
-        self.findings
-            .retain(|finding| !(finding.rule == rule && finding.found == found));
-        for check in &mut self.checks {
-            if check.rule == rule && check.found == found {
-                check.outcome = Outcome::Waived;
-                check.waived = Some(reason.to_owned());
-            }
-        }
     }
 }

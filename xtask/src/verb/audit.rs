@@ -5,8 +5,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::audit::{self, Check, Depth, Expectation, Finding, Report, Rule, audit, inspect, inspect_file};
+use crate::audit::accuse::CodePolicy;
+use crate::audit::{
+    self, Check, Depth, Expectation, Finding, Report, Rule, audit_with, inspect_file_with, inspect_with,
+};
 use crate::cli::AuditArgs;
+use crate::compile::Record;
 use crate::cx::Cx;
 use crate::elf::is_elf;
 use crate::error::{Context, Error, Result};
@@ -17,7 +21,8 @@ use crate::plan::image_tag;
 use crate::policy::Policy;
 use crate::publish::layout;
 use crate::target::{Base, Platform, Target};
-use crate::verb::{Outcome, place, policy};
+use crate::verb::code::audited;
+use crate::verb::{Outcome, explain, place, policy};
 
 /// The label that says what the program was compiled for.
 const TRIPLE: &str = "xtask.binary.triple";
@@ -25,6 +30,9 @@ const TRIPLE: &str = "xtask.binary.triple";
 /// Prints a report for every file; exit code 1 when any has a finding.
 pub fn run(cx: &Cx, args: &AuditArgs) -> Result<Outcome> {
     let policy = policy(cx)?;
+    if let Some(what) = &args.explain {
+        return explain::run(cx, &policy, what, args.platform, args.json);
+    }
     let mut reports = Vec::new();
     let mut inputs = args.inputs.clone();
     if inputs.is_empty() {
@@ -36,8 +44,8 @@ pub fn run(cx: &Cx, args: &AuditArgs) -> Result<Outcome> {
     }
     for input in &inputs {
         match input.strip_prefix("oci:") {
-            Some(dir) => reports.extend(image(cx, &policy, &place(cx, dir))?),
-            None => reports.push(file(Path::new(input), args.platform)?),
+            Some(dir) => reports.extend(image(cx, &policy, &place(cx, dir), args.strict)?),
+            None => reports.push(file(cx, &policy, Path::new(input), args)?),
         }
     }
     if args.json {
@@ -71,14 +79,24 @@ pub fn built(cx: &Cx) -> Vec<String> {
 }
 
 /// A file says nothing of the image it is meant for, so only what the platform can execute is judged.
-fn file(path: &Path, platform: Platform) -> Result<Report> {
+/// Of one that was compiled here, it is known where the code comes from, and the policy's waivers are for it.
+fn file(cx: &Cx, policy: &Policy, path: &Path, args: &AuditArgs) -> Result<Report> {
     let bytes = fs::read(path).context(|| format!("cannot read {}", path.display()))?;
-    Ok(inspect_file(&bytes, &path.display().to_string(), platform))
+    let mut code = CodePolicy {
+        strict: args.strict,
+        ..CodePolicy::default()
+    };
+    if let Some(record) = Record::find(cx, &bytes)? {
+        code.evidence = record.evidence(cx, &bytes);
+        code.waivers = policy.code_waivers(args.platform);
+    }
+    let name = path.display().to_string();
+    Ok(inspect_file_with(&bytes, &name, args.platform, &code))
 }
 
 /// The program of every image of a layout, whatever kind of file it is, and every other ELF file. The program is held
 /// against the whole policy, when name and labels say what it was made for; the others against the platform.
-fn image(cx: &Cx, policy: &Policy, dir: &Path) -> Result<Vec<Report>> {
+fn image(cx: &Cx, policy: &Policy, dir: &Path, strict: bool) -> Result<Vec<Report>> {
     let store = layout::open(dir).hint("expected oci:PATH with the directory of an OCI image layout")?;
     let limits = Limits::default();
     let mut reports = Vec::new();
@@ -105,13 +123,20 @@ fn image(cx: &Cx, policy: &Policy, dir: &Path) -> Result<Vec<Report>> {
                 let started = matches!(&program, Ok(program) if program.path == entry.path && program.bytes == bytes);
                 if is_elf(bytes) && !started {
                     let file = format!("{name}/{}", entry.path);
-                    let waivers = policy.base_waivers(platform, &entry.path);
-                    reports.push(inspect(bytes, &file, platform, None, &waivers));
+                    let waivers = match strict {
+                        true => Vec::new(),
+                        false => policy.base_waivers(platform, &entry.path),
+                    };
+                    let code = CodePolicy {
+                        strict,
+                        ..CodePolicy::default()
+                    };
+                    reports.push(inspect_with(bytes, &file, platform, None, &waivers, &code));
                 }
             }
         }
         reports.push(match program {
-            Ok(program) => program.report(cx, policy, name, platform, &config),
+            Ok(program) => program.report(cx, policy, name, platform, &config, strict)?,
             Err(problem) => nothing_to_start(name, platform, problem),
         });
     }
@@ -142,7 +167,19 @@ impl<'a> Program<'a> {
         }
     }
 
-    fn report(&self, cx: &Cx, policy: &Policy, name: &str, platform: Platform, config: &Value) -> Report {
+    fn report(
+        &self,
+        cx: &Cx,
+        policy: &Policy,
+        name: &str,
+        platform: Platform,
+        config: &Value,
+        strict: bool,
+    ) -> Result<Report> {
+        let code = CodePolicy {
+            strict,
+            ..CodePolicy::default()
+        };
         let file = format!("{name}/{}", self.path);
         let label = |key: &str| config["config"]["Labels"][key].as_str();
         let base = Base::ALL
@@ -161,7 +198,7 @@ impl<'a> Program<'a> {
                 cx.ui.warn(&format!(
                     "{file}: how it is linked (interpreter, libraries, glibc) was not checked: {reason}"
                 ));
-                return inspect(self.bytes, &file, platform, None, &[]);
+                return Ok(inspect_with(self.bytes, &file, platform, None, &[], &code));
             }
         };
         let glibc = label("xtask.base.packages")
@@ -174,12 +211,31 @@ impl<'a> Program<'a> {
             target,
             needed_allowed: policy.needed(base).to_vec(),
             glibc: glibc.map(str::to_owned),
-            waivers: policy.waivers(target.triple),
+            waivers: match strict {
+                true => Vec::new(),
+                false => policy.waivers(target.triple),
+            },
         };
-        match audit(self.bytes.clone(), &expectation) {
+        // Of a program that was compiled here there is one with names, which tells more.
+        let record = Record::find(cx, self.bytes)?;
+        let named = match &record {
+            Some(record) => record.program()?,
+            None => None,
+        };
+        let result = match (&record, named) {
+            (Some(record), Some(named)) => audited(cx, policy, &named, &expectation, record, strict)?,
+            _ => {
+                let code = CodePolicy {
+                    waivers: policy.code_waivers(platform),
+                    ..code
+                };
+                audit_with(self.bytes.clone(), &expectation, &code)
+            }
+        };
+        Ok(match result {
             Ok(binary) => binary.report().clone(),
             Err(report) => *report,
-        }
+        })
     }
 }
 
@@ -191,6 +247,7 @@ fn nothing_to_start(name: &str, platform: Platform, problem: String) -> Report {
         size: 0,
         digest: Digest::of(b"").to_string(),
         audited: None,
+        culprits: Vec::new(),
         platform,
         triple: None,
         depth: Depth::Tags,
@@ -207,5 +264,6 @@ fn nothing_to_start(name: &str, platform: Platform, problem: String) -> Report {
             expected,
             hint: "ENTRYPOINT must name a file that COPY puts into the image, by its absolute path".to_owned(),
         }],
+        code: None,
     }
 }
