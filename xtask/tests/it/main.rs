@@ -5,6 +5,7 @@ mod audit;
 mod base;
 mod chain;
 mod cli;
+mod deny;
 mod http;
 mod isa;
 mod oci;
