@@ -244,7 +244,7 @@ pub fn resolve(cx: &Cx, policy: &BasePolicies, request: &Request<'_>) -> Result<
             ));
         }
         tell_failures(cx, &name, source, &failures);
-        return Ok(resolved(found));
+        return Ok(Resolved::of(found));
     }
     let mut failures = Vec::new();
     for (source, entry) in locked {
@@ -281,7 +281,7 @@ pub fn resolve(cx: &Cx, policy: &BasePolicies, request: &Request<'_>) -> Result<
                 request.base
             ));
         }
-        return Ok(resolved(found));
+        return Ok(Resolved::of(found));
     }
     let others = sources.len() > failures.len();
     let error = none_works(cx, request, failures).context(format!("{name}, as {} has it", lock::FILE));
@@ -300,18 +300,5 @@ fn tell_failures(cx: &Cx, name: &str, source: &Source, failures: &[Failure]) {
             "{name} is from {source}, because these do not work here: {}",
             reasons(failures)
         ));
-    }
-}
-
-fn resolved(found: Found) -> Resolved {
-    Resolved {
-        image: BaseImage {
-            layers: found.layers,
-            config: found.config,
-            origin: found.origin,
-            packages: found.packages,
-            glibc: found.glibc,
-        },
-        owners: found.owners,
     }
 }

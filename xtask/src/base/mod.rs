@@ -14,10 +14,13 @@ use crate::oci::image::BaseImage;
 pub mod apt;
 pub mod catalogue;
 pub mod chain;
+pub mod content;
 pub mod debian;
 pub mod exclude;
 pub mod found;
+pub mod installed;
 pub mod lock;
+pub mod own;
 pub mod raspbian;
 pub mod rootfs;
 pub mod sources;
@@ -31,4 +34,20 @@ pub struct Resolved {
     pub image: BaseImage,
     /// The package of each file and link, by path: for naming the origin of an ELF file that is audited.
     pub owners: BTreeMap<String, String>,
+}
+
+impl Resolved {
+    /// A base as its source gave it.
+    fn of(found: found::Found) -> Resolved {
+        Resolved {
+            image: BaseImage {
+                layers: found.layers,
+                config: found.config,
+                origin: found.origin,
+                packages: found.packages,
+                glibc: found.glibc,
+            },
+            owners: found.owners,
+        }
+    }
 }
