@@ -234,6 +234,9 @@ impl<'a> Walk<'a> {
         let mut before = Header::new_ustar();
         before.set_entry_type(EntryType::XHeader);
         before.set_mode(0o644);
+        before.set_uid(0);
+        before.set_gid(0);
+        before.set_mtime(0);
         before.as_old_mut().name[..3].copy_from_slice(b"pax");
         self.file(before, &records);
         let mut plain = Header::new_old();
@@ -347,18 +350,17 @@ mod tests {
         let mut before = Header::new_ustar();
         before.set_entry_type(EntryType::XHeader);
         walk.file(before, &list);
-        let mut header = Header::new_ustar();
-        header.as_old_mut().name[..5].copy_from_slice(b"wrong");
-        header.set_mode(0o640);
-        walk.file(header, b"abXYZ");
-        walk.file(
-            {
-                let mut header = Header::new_ustar();
-                header.as_old_mut().name[..4].copy_from_slice(b"next");
-                header
-            },
-            b"n",
-        );
+        let header = |name: &[u8]| {
+            let mut header = Header::new_ustar();
+            header.as_old_mut().name[..name.len()].copy_from_slice(name);
+            header.set_mode(0o640);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
+            header
+        };
+        walk.file(header(b"wrong"), b"abXYZ");
+        walk.file(header(b"next"), b"n");
         let tar = [walk.out, vec![0; 1024]].concat();
         let plain = without_sparse(&tar, &Limits::default()).unwrap().unwrap();
         let entries = read_tar(&plain, &Limits::default()).unwrap();
