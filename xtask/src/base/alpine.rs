@@ -219,7 +219,10 @@ mod tests {
         for (text, wanted) in [
             (good.replace("armhf", "armv7"), "no alpine-minirootfs for armhf"),
             (good.replace("2026-08-20", "tomorrow"), "`tomorrow` is not a day"),
-            (good.replace("file: alpine-mini", "file: ../alpine-mini"), "not a file name"),
+            (
+                good.replace("file: alpine-mini", "file: ../alpine-mini"),
+                "not a file name",
+            ),
             (good.replace("size: 3255452", "size: 99999999999"), "is not the size"),
             (good.replace("sha512: 2", "sha512: x"), "is not a SHA-512"),
             (good.replace("  sha512:", "  sha1024:"), "no `sha512`"),

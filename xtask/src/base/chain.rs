@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use super::catalogue::{self, Catalogue, Source};
 use super::found::{Found, Want};
 use super::lock::{self, Entry, Lock};
-use super::{Resolved, debian, raspbian};
+use super::{Resolved, alpine, debian, raspbian};
 use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
 use crate::oci::image::BaseImage;
@@ -95,6 +95,7 @@ pub fn give(cx: &Cx, policy: &BasePolicies, request: &Request<'_>, source: &Sour
             };
             debian::found(cx, request.platform, &policy.debian, options)
         }
+        Source::Minirootfs { mirror, branch } => alpine::minirootfs(cx, mirror, branch, request.platform, want),
         Source::RaspbianArchive { mirrors } => raspbian::archive(cx, mirrors, &policy.raspbian, want),
         Source::RaspbianRebuilt => raspbian::rebuild(cx, &policy.raspbian, want),
         other => Err(Error::new(format!("{other} is not known yet"))),

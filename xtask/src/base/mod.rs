@@ -5,12 +5,16 @@
 //!
 //! * [`debian`]: packages of Debian's archive. [`sources`] finds the mirror, [`apt`] resolves and fetches (signature
 //!   checked), [`crate::deb`] reads packages, [`rootfs`] makes one tree of them.
+//! * [`alpine`]: Alpine's root file system.
 //! * [`raspbian`]: packages of Raspbian's archive, or glibc compiled from Debian's source.
+//!
+//! [`own`] opens what the user gives instead of all that; [`content`] says what is in it.
 
 use std::collections::BTreeMap;
 
 use crate::oci::image::BaseImage;
 
+pub mod alpine;
 pub mod apt;
 pub mod catalogue;
 pub mod chain;

@@ -11,7 +11,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("audit", "elf isa target"),
     (
         "base",
-        "cache cx deb elf error oci policy publish shell target toolchain ui",
+        "cache cx deb elf error http oci policy publish shell target toolchain ui",
     ),
     ("cache", "error"),
     ("cli", "oci plan::StdChoice target"),
