@@ -96,7 +96,7 @@ pub fn give(cx: &Cx, policy: &BasePolicies, request: &Request<'_>, source: &Sour
             debian::found(cx, request.platform, &policy.debian, options)
         }
         Source::RaspbianArchive { mirrors } => raspbian::archive(cx, mirrors, &policy.raspbian, want),
-        Source::RaspbianRebuilt => raspbian::rebuild(cx, &policy.raspbian, want),
+        Source::RaspbianRebuilt => raspbian::rebuild(cx, &policy.raspbian, request.debian_mirror, want),
         other => Err(Error::new(format!("{other} is not known yet"))),
     }
 }

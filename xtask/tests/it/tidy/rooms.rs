@@ -9,7 +9,7 @@ use super::{Offence, none, sources};
 /// A room that is missing here may not exist: say first whom it may know.
 const IMPORTS: &[(&str, &str)] = &[
     ("audit", "elf isa target"),
-    ("base", "cache cx deb error oci policy shell target toolchain ui"),
+    ("base", "audit cache cx deb error oci policy shell target toolchain ui"),
     ("cache", "error"),
     ("cli", "oci plan::StdChoice target"),
     ("compile", "cx error plan shell target toolchain"),
