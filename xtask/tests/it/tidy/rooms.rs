@@ -9,10 +9,7 @@ use super::{Offence, none, sources};
 /// A room that is missing here may not exist: say first whom it may know.
 const IMPORTS: &[(&str, &str)] = &[
     ("audit", "elf isa target"),
-    (
-        "base",
-        "cache cx deb elf error http oci policy publish shell target toolchain ui",
-    ),
+    ("base", "audit cache cx deb elf error http oci policy publish shell target toolchain ui"),
     ("cache", "error"),
     ("cli", "oci plan::StdChoice target"),
     ("compile", "cx error plan shell target toolchain"),
@@ -37,8 +34,8 @@ const IMPORTS: &[(&str, &str)] = &[
     // The verbs put the rooms together, so they know all of them.
     (
         "verb",
-        "audit base cache cli compile context cx deb elf engine error http isa oci plan policy publish run shell target toolchain ui \
-         workspace",
+        "audit base cache cli compile context cx deb elf engine error http isa oci plan policy publish run shell \
+         target toolchain ui workspace",
     ),
     ("workspace", "error shell"),
 ];
