@@ -6,6 +6,7 @@ mod base;
 mod base_own;
 mod chain;
 mod cli;
+mod culprit;
 mod deny;
 mod engine;
 mod http;
