@@ -15,6 +15,7 @@ pub mod oci;
 pub mod plan;
 pub mod policy;
 pub mod publish;
+pub mod report;
 pub mod run;
 pub mod shell;
 pub mod target;

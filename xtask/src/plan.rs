@@ -178,7 +178,7 @@ pub fn resolve(
                 } else {
                     request.with.clone()
                 },
-                budget: policy.budget.get(&base).copied(),
+                budget: policy.budget.get(&base).map(|budget| budget.pull),
                 destinations,
             });
         }

@@ -6,6 +6,7 @@
 
 pub mod arm;
 mod dynamic;
+pub mod sections;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -11,7 +11,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("audit", "elf isa target"),
     ("base", "cache cx deb error oci policy shell target toolchain ui"),
     ("cache", "error"),
-    ("cli", "oci plan::StdChoice target"),
+    ("cli", "oci plan::StdChoice report::Bandwidth target"),
     ("compile", "cx error plan shell target toolchain"),
     ("context", "oci"),
     ("cx", "cache shell ui"),
@@ -24,6 +24,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("plan", "oci policy target workspace::Facts"),
     ("policy", "audit target"),
     ("publish", "cache error oci ui"),
+    ("report", "elf oci policy ui::bytes"),
     ("run", "cache cx error oci publish shell target toolchain ui"),
     ("shell", "error ui"),
     ("target", ""),
@@ -32,14 +33,14 @@ const IMPORTS: &[(&str, &str)] = &[
     // The verbs put the rooms together, so they know all of them.
     (
         "verb",
-        "audit base cache cli compile context cx deb elf error isa oci plan policy publish run shell target toolchain ui \
-         workspace",
+        "audit base cache cli compile context cx deb elf error isa oci plan policy publish report run shell target toolchain \
+         ui workspace",
     ),
     ("workspace", "error shell"),
 ];
 
 /// Rooms that turn values into values. They can be tested without a machine, and a plan made by them is made without touching one.
-const PURE: &[&str] = &["audit", "deb", "elf", "error", "isa", "oci", "plan", "policy", "target"];
+const PURE: &[&str] = &["audit", "deb", "elf", "error", "isa", "oci", "plan", "policy", "report", "target"];
 
 /// What a pure room may not name: paths, and macros and methods as [`Source::paths`] writes them.
 const EFFECTS: &[(&str, &str)] = &[
