@@ -58,7 +58,7 @@ fn bars(report: &Report) -> String {
 
 fn deploys(report: &Report) -> String {
     let rate = report.bandwidth.to_string();
-    let mut rows = vec![row(["on a Pi Zero W", &rate, "update", "unpacked", "on the card", "written", "unpack work"])];
+    let mut rows = vec![row(["on a Pi Zero W", &rate, "update", "unpacked", "written", "kept", "unpack work"])];
     for image in &report.images {
         let work = image.deploy.unpack.as_ref();
         rows.push(row([
@@ -66,12 +66,13 @@ fn deploys(report: &Report) -> String {
             &seconds(image.deploy.first.seconds),
             &seconds(image.deploy.update.seconds),
             &bytes(image.unpacked()),
-            &bytes(image.deploy.first.card.overlay2),
             &bytes(image.deploy.first.card.written),
+            &bytes(image.deploy.first.card.overlay2),
             &work.map_or("not measured".to_owned(), |work| instructions(work.instructions)),
         ]));
     }
-    columns(&rows, 1)
+    let note = "written, kept: bytes on the SD card, by a model (overlay2 on ext4)\n";
+    columns(&rows, 1) + note
 }
 
 /// `0.4 s`, and never `0.0 s`.

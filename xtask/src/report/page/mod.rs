@@ -7,8 +7,7 @@ use std::fmt::Write;
 
 use super::history::REFERENCES;
 use super::{Bandwidth, Crates, ImageSize, Report};
-use crate::ui::bytes;
-use parts::{Bar, escape, shares_of, since};
+use parts::{Bar, escape, instructions, seconds, shares_of, since, size, tight};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -44,10 +43,10 @@ fn head(html: &mut String, report: &Report) {
         let _ = writeln!(
             html,
             "<p class=\"lead\">A Pi Zero W pulls <strong>{}</strong> for <b>{}</b>{base}, and has it in {} at {}.</p>",
-            bytes(least.pull),
+            size(least.pull),
             escape(&least.image),
-            super::table::seconds(least.deploy.first.seconds),
-            report.bandwidth
+            seconds(least.deploy.first.seconds),
+            tight(&report.bandwidth.to_string())
         );
     } else {
         html.push_str("<p class=\"lead\">There is no image in this report.</p>\n");
@@ -65,10 +64,10 @@ fn head(html: &mut String, report: &Report) {
 /// Opens a section with a table in it.
 fn open(html: &mut String, title: &str, text: &str, heads: &[&str]) {
     let _ = writeln!(html, "<section>\n<h2>{title}</h2>\n<p>{text}</p>");
-    table(html, title, heads);
+    open_table(html, title, heads);
 }
 
-fn table(html: &mut String, caption: &str, heads: &[&str]) {
+fn open_table(html: &mut String, caption: &str, heads: &[&str]) {
     let _ = writeln!(html, "<table>\n<caption>{caption}</caption>\n<thead><tr>");
     for (i, head) in heads.iter().enumerate() {
         let class = match *head {
@@ -115,13 +114,13 @@ fn pulled(html: &mut String, report: &Report) {
     let most = report.images.iter().map(|image| image.pull).max().unwrap_or(0);
     for image in &report.images {
         let cells = [
-            format!("<strong>{}</strong>", bytes(image.pull)),
-            bytes(image.app_size.compressed),
-            bytes(image.base_size.compressed),
-            bytes(image.update),
+            format!("<strong>{}</strong>", size(image.pull)),
+            size(image.app_size.compressed),
+            size(image.base_size.compressed),
+            size(image.update),
             image.share_of_budget().map_or("none".to_owned(), |share| match share {
-                0..=100 => format!("{share} %"),
-                _ => format!("<strong class=\"grew\">{share} %</strong>"),
+                0..=100 => tight(&format!("{share} %")),
+                _ => format!("<strong class=\"grew\">{share}\u{a0}%</strong>"),
             }),
         ];
         let bar = Bar::new(most).app(image.app_size.compressed).base(image.base_size.compressed);
@@ -137,10 +136,10 @@ fn unpacked(html: &mut String, report: &Report) {
     let most = report.images.iter().map(ImageSize::unpacked).max().unwrap_or(0);
     for image in &report.images {
         let cells = [
-            format!("<strong>{}</strong>", bytes(image.unpacked())),
-            bytes(image.app_size.unpacked),
-            bytes(image.base_size.unpacked),
-            image.program.as_ref().map_or("none".to_owned(), |program| bytes(program.bytes)),
+            format!("<strong>{}</strong>", size(image.unpacked())),
+            size(image.app_size.unpacked),
+            size(image.base_size.unpacked),
+            image.program.as_ref().map_or("none".to_owned(), |program| size(program.bytes)),
         ];
         let bar = Bar::new(most).app(image.app_size.unpacked).base(image.base_size.unpacked);
         row(html, &heads, &named(image), &cells, &bar);
@@ -155,26 +154,26 @@ fn deploy(html: &mut String, report: &Report) {
         ""
     };
     let text = format!(
-        "Seconds are for the network alone, at {}{assumed}. Card is what stays on the SD card with the overlay2 store and with \
-         containerd’s, which keeps the blobs as well; written is what is written on the way there. Both are a model: ext4 with \
-         blocks of 4096 bytes, each layer written once as it is pulled and once unpacked.",
-        report.bandwidth
+        "Seconds are for the network alone, at {}{assumed}. Bytes on the SD card are a model: ext4 with blocks of 4096 bytes, each \
+         layer written once as it is pulled and once unpacked. The overlay2 store keeps what is unpacked; containerd’s keeps all \
+         that was written.",
+        tight(&report.bandwidth.to_string())
     );
-    let heads = ["Image", "First", "Update", "Card, overlay2", "Card, containerd", "Written", "Unpack work"];
+    let heads = ["Image", "First", "Update", "Written", "By an update", "Kept", "Unpack work"];
     open(html, "A deploy on a Pi Zero W", &text, &heads);
     let most = report.images.iter().map(|image| image.deploy.first.card.written).max().unwrap_or(0);
     for image in &report.images {
         let (first, update) = (&image.deploy.first, &image.deploy.update);
         let work = match &image.deploy.unpack {
             None => "not measured".to_owned(),
-            Some(work) => format!("{} instructions", super::table::instructions(work.instructions)),
+            Some(work) => format!("{} instructions", instructions(work.instructions)),
         };
         let cells = [
-            format!("<strong>{}</strong>", super::table::seconds(first.seconds)),
-            super::table::seconds(update.seconds),
-            bytes(first.card.overlay2),
-            bytes(first.card.containerd),
-            bytes(first.card.written),
+            format!("<strong>{}</strong>", seconds(first.seconds)),
+            seconds(update.seconds),
+            size(first.card.written),
+            size(update.card.written),
+            size(first.card.overlay2),
             work,
         ];
         let base = first.card.written.saturating_sub(update.card.written);
@@ -202,10 +201,10 @@ fn history(html: &mut String, report: &Report) {
     for (pull, image, reference) in rows {
         if let Some(image) = image {
             let bar = Bar::new(most).app(image.app_size.compressed).base(image.base_size.compressed);
-            row(html, &heads, &named(image), &[format!("<strong>{}</strong>", bytes(pull))], &bar);
+            row(html, &heads, &named(image), &[format!("<strong>{}</strong>", size(pull))], &bar);
         } else if let Some(reference) = reference {
             let name = format!("<i>{}</i> <small>2018, base alone; {}</small>", escape(reference.name), escape(reference.note));
-            row(html, &heads, &name, &[format!("{} MB", pull / 1_000_000)], &Bar::new(most).past(pull));
+            row(html, &heads, &name, &[tight(&format!("{} MB", pull / 1_000_000))], &Bar::new(most).past(pull));
         }
     }
     close(html);

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{figures, row, table};
-use crate::report::table::growth;
+use super::{figures, open_table, row};
+use crate::report::table;
 use crate::report::{Change, Division, ImageSize, Part, PartName, Piece, Report, Share, ShareKind, State};
 use crate::ui::bytes;
 
@@ -29,6 +29,26 @@ pub fn escape(text: &str) -> String {
         }
     }
     safe
+}
+
+/// A figure and its unit on one line.
+pub fn tight(text: &str) -> String {
+    text.replace(' ', "\u{a0}")
+}
+
+/// Bytes for people.
+pub fn size(count: u64) -> String {
+    tight(&bytes(count))
+}
+
+/// Seconds for people.
+pub fn seconds(count: f64) -> String {
+    tight(&escape(&table::seconds(count)))
+}
+
+/// Instructions for people.
+pub fn instructions(count: u64) -> String {
+    tight(&table::instructions(count))
 }
 
 /// A stacked bar, its parts in per cent of the largest.
@@ -86,7 +106,7 @@ fn long<T>(html: &mut String, title: &str, heads: &[&str], items: &[T], write: &
     // One row more is no longer than the line that would hide it.
     let shown = if items.len() <= ROWS + 1 { items.len() } else { ROWS };
     let body = |html: &mut String, caption: &str, items: &[T]| {
-        table(html, caption, heads);
+        open_table(html, caption, heads);
         items.iter().for_each(|item| write(html, item));
         html.push_str("</tbody>\n</table>\n");
     };
@@ -118,7 +138,7 @@ pub fn shares_of(html: &mut String, image: &ImageSize) {
                 PartName::App => bar.app(share.compressed),
                 PartName::Base => bar.base(share.compressed),
             };
-            let cells = [bytes(share.compressed), bytes(share.unpacked), share.entries.to_string()];
+            let cells = [size(share.compressed), size(share.unpacked), share.entries.to_string()];
             row(html, &heads, &format!("{}{kind}", escape(&share.name)), &cells, &bar);
         });
     }
@@ -132,7 +152,7 @@ pub fn pieces(html: &mut String, title: &str, what: &str, pieces: &[Piece]) {
     let most = pieces.iter().map(|piece| piece.bytes).max().unwrap_or(0);
     let heads = [what, "In the file", "Pulled"];
     long(html, title, &heads, pieces, &|html, piece| {
-        let cells = [bytes(piece.bytes), bytes(piece.compressed)];
+        let cells = [size(piece.bytes), size(piece.compressed)];
         row(html, &heads, &escape(&piece.name), &cells, &Bar::new(most).app(piece.bytes));
     });
 }
@@ -170,9 +190,9 @@ fn changed(html: &mut String, change: &Change) {
         false => ("shrank", "▼"),
     };
     let cells = [
-        bytes(change.before),
-        bytes(change.after),
-        format!("<span class=\"{class}\">{mark} {}</span>", growth(change)),
+        size(change.before),
+        size(change.after),
+        format!("<span class=\"{class}\">{mark} {}</span>", tight(&table::growth(change))),
     ];
     figures(html, &CHANGES, &format!("{}{kind}", escape(&change.name)), &cells);
 }
