@@ -118,9 +118,9 @@ impl ImagePlan {
         image_tag(self.base, self.platform)
     }
 
-    /// The row of its triple.
-    pub fn target(&self) -> &'static Target {
-        self.base.target(self.platform)
+    /// The row of its triple; `None` in a plan that was not made by [`resolve`].
+    pub fn target(&self) -> Option<&'static Target> {
+        Target::from_triple(&self.triple)
     }
 }
 
@@ -149,12 +149,23 @@ pub fn resolve(
     } else {
         &request.platforms
     });
-    if !request.with.is_empty() && bases.iter().all(|base| *base == Base::Scratch) {
-        return Err("--with adds packages to a base, and scratch has no packages: add `--base debian`".to_owned());
+    if !request.with.is_empty() && !bases.contains(&Base::Debian) {
+        let names: Vec<&str> = bases.iter().map(|base| base.name()).collect();
+        return Err(format!(
+            "--with adds packages of Debian's archive, and {} takes none: add `--base debian`",
+            names.join(" or ")
+        ));
     }
     let mut images = Vec::new();
     for &base in &bases {
         for &platform in &platforms {
+            let Some(target) = base.target(platform) else {
+                let known: Vec<String> = base.platforms().map(|platform| platform.to_string()).collect();
+                return Err(format!(
+                    "there is no base {base} for {platform}, only for {}: for {platform} take `--base debian`",
+                    known.join(", ")
+                ));
+            };
             let tag = image_tag(base, platform);
             let name = ImageName::new(&policy.image.name, &tag).map_err(|error| format!("[image] name: {error}"))?;
             let mut destinations = request.destinations.clone();
@@ -170,13 +181,13 @@ pub fn resolve(
             images.push(ImagePlan {
                 base,
                 platform,
-                triple: base.target(platform).triple.to_owned(),
+                triple: target.triple.to_owned(),
                 name,
                 needed: policy.needed(base).to_vec(),
-                with: if base == Base::Scratch {
-                    Vec::new()
-                } else {
+                with: if base == Base::Debian {
                     request.with.clone()
+                } else {
+                    Vec::new()
                 },
                 budget: policy.budget.get(&base).map(|budget| budget.pull),
                 destinations,
@@ -324,6 +335,22 @@ mod tests {
         let text = serde_json::to_string(&plan).unwrap();
         let again: Plan = serde_json::from_str(&text).unwrap();
         assert_eq!(again.text(), plan.text());
+    }
+
+    #[test]
+    fn raspbian_is_for_the_zero_alone() {
+        let request = |platform| Request {
+            bases: vec![Base::Raspbian],
+            platforms: vec![platform],
+            ..Request::default()
+        };
+        let plan = resolve(&request(Platform::ArmV6), &policy(), &facts(), none).unwrap();
+        assert_eq!(plan.images[0].triple, "arm-unknown-linux-gnueabihf");
+        let error = resolve(&request(Platform::ArmV7), &policy(), &facts(), none).unwrap_err();
+        assert_eq!(
+            error,
+            "there is no base raspbian for linux/arm/v7, only for linux/arm/v6: for linux/arm/v7 take `--base debian`"
+        );
     }
 
     #[test]

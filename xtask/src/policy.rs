@@ -183,6 +183,21 @@ pub struct TargetWaiver {
 pub struct BasePolicies {
     /// `[base.debian]`.
     pub debian: DebianPolicy,
+    /// `[base.raspbian]`.
+    pub raspbian: RaspbianPolicy,
+}
+
+/// `[base.raspbian]`: what is taken from Raspbian's archive.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RaspbianPolicy {
+    /// Code name of the release.
+    pub suite: String,
+    /// What the base has.
+    pub packages: Vec<String>,
+    /// What stays out although something depends on it.
+    #[serde(default)]
+    pub omit: Vec<String>,
 }
 
 /// `[base.debian]`.
@@ -317,8 +332,8 @@ mod tests {
             );
         }
         assert!(
-            policy.needed(Base::Scratch).is_empty(),
-            "a scratch image holds no library"
+            policy.needed(Base::Scratch).is_empty() && policy.needed(Base::Alpine).is_empty(),
+            "the program of a scratch image, and so that of an alpine image, needs no library"
         );
     }
 

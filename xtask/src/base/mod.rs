@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::cx::Cx;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::oci::image::{BaseImage, Package};
 use crate::policy::DebianPolicy;
 use crate::target::{Base, Platform};
@@ -16,6 +16,8 @@ use crate::target::{Base, Platform};
 pub mod apt;
 pub mod debian;
 pub mod exclude;
+pub mod found;
+pub mod raspbian;
 pub mod rootfs;
 pub mod sources;
 
@@ -41,6 +43,7 @@ pub fn resolve(
             image: BaseImage::scratch(),
             owners: BTreeMap::new(),
         }),
+        Base::Alpine | Base::Raspbian => Err(Error::new(format!("no source of {base} is known yet"))),
         Base::Debian => {
             let debian = debian::build(cx, platform, policy, options)?;
             let package = |deb: apt::Deb| Package {

@@ -196,7 +196,7 @@ fn base_runs(cx: &Cx, policy: &Policy, planned: &ImagePlan, base: &base::Resolve
                 content,
                 &format!("{}/{}", planned.base, entry.path),
                 planned.platform,
-                planned.target().float_abi,
+                planned.target().and_then(|target| target.float_abi),
                 &policy.base_waivers(planned.platform, &entry.path),
             );
             if !report.passed() {

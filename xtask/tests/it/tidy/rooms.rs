@@ -18,6 +18,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("deb", "error oci"),
     ("elf", ""),
     ("error", ""),
+    ("http", "cache cx error ui"),
     ("isa", "elf target"),
     ("main", "cache cli cx error shell ui verb workspace"),
     ("oci", "target"),
@@ -33,8 +34,8 @@ const IMPORTS: &[(&str, &str)] = &[
     // The verbs put the rooms together, so they know all of them.
     (
         "verb",
-        "audit base cache cli compile context cx deb elf error isa oci plan policy publish report run shell target toolchain \
-         ui workspace",
+        "audit base cache cli compile context cx deb elf error http isa oci plan policy publish report run shell target \
+         toolchain ui workspace",
     ),
     ("workspace", "error shell"),
 ];
