@@ -342,7 +342,11 @@ mod tests {
         let with = |budget: &str| {
             let text = TEXT.lines().filter(|line| !line.starts_with("scratch = 1"));
             let text: Vec<&str> = text.collect();
-            Policy::parse(&text.join("\n").replace("[budget]", &format!("[budget]\nscratch = {budget}")))
+            Policy::parse(
+                &text
+                    .join("\n")
+                    .replace("[budget]", &format!("[budget]\nscratch = {budget}")),
+            )
         };
         let budget = |text| with(text).map(|policy| policy.budget[&Base::Scratch].clone());
         assert_eq!(budget("5").map(|budget| (budget.pull, budget.app)), Ok((5, None)));

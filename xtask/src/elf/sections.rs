@@ -71,7 +71,10 @@ fn read_sections<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Vec
             continue;
         }
         if offset.checked_add(size).is_none_or(|end| end > bytes.len() as u64) {
-            return Err(ElfError::invalid("section headers", "a section lies outside of the file"));
+            return Err(ElfError::invalid(
+                "section headers",
+                "a section lies outside of the file",
+            ));
         }
         let name = table.section_name(endian, section).map_err(invalid)?;
         found.push(Section {
@@ -98,7 +101,8 @@ fn read_symbols<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Vec<
     for symbol in table.iter() {
         let size: u64 = symbol.st_size(endian).into();
         let function = symbol.st_type() == elf::STT_FUNC;
-        if symbol.st_shndx(endian) == elf::SHN_UNDEF || size == 0 || !(function || symbol.st_type() == elf::STT_OBJECT) {
+        if symbol.st_shndx(endian) == elf::SHN_UNDEF || size == 0 || !(function || symbol.st_type() == elf::STT_OBJECT)
+        {
             continue;
         }
         let address: u64 = symbol.st_value(endian).into();

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
+use super::table::plain;
 use super::{Crates, Difference, ImageSize, Part};
 use crate::policy::Budget;
 use crate::ui::bytes;
@@ -42,9 +43,15 @@ pub fn check(image: &ImageSize, budget: &Budget, difference: Option<&Difference>
                 };
                 let over = bytes(size - limit);
                 let limit = bytes(limit);
-                format!("{what} {over} over its budget of {limit} (xtask.toml, [budget]){}", reasons(image, difference, part, inside))
+                format!(
+                    "{what} {over} over its budget of {limit} (xtask.toml, [budget]){}",
+                    reasons(image, difference, part, inside)
+                )
             }
-            Err(reason) => format!("{}: the budget for {key} cannot be checked: {reason} (xtask.toml, [budget])", image.image),
+            Err(reason) => format!(
+                "{}: the budget for {key} cannot be checked: {reason} (xtask.toml, [budget])",
+                image.image
+            ),
         };
         breaches.push(Breach {
             image: image.image.clone(),
@@ -52,7 +59,7 @@ pub fn check(image: &ImageSize, budget: &Budget, difference: Option<&Difference>
             key,
             size: size.ok(),
             budget: limit,
-            message,
+            message: plain(&message),
         });
     };
     let all = |_: &str| true;
@@ -67,7 +74,11 @@ pub fn check(image: &ImageSize, budget: &Budget, difference: Option<&Difference>
             let of_part = |name: &str| match key {
                 "unpacked" => true,
                 key => image.shares.iter().any(|share| {
-                    let part = if share.part == super::PartName::App { "app" } else { "base" };
+                    let part = if share.part == super::PartName::App {
+                        "app"
+                    } else {
+                        "base"
+                    };
                     share.name == name && part == key
                 }),
             };
@@ -76,16 +87,27 @@ pub fn check(image: &ImageSize, budget: &Budget, difference: Option<&Difference>
     }
     if let Some(limit) = budget.program {
         let size = image.program.as_ref().map(|program| program.bytes);
-        hold("program".to_owned(), limit, size.ok_or("the image has no program".to_owned()), Part::Crate, &all);
+        hold(
+            "program".to_owned(),
+            limit,
+            size.ok_or("the image has no program".to_owned()),
+            Part::Crate,
+            &all,
+        );
     }
     for (name, limit) in &budget.packages {
-        let found = image.shares.iter().filter(|share| share.version.is_some() && share.name == *name);
+        let found = image
+            .shares
+            .iter()
+            .filter(|share| share.version.is_some() && share.name == *name);
         let sizes: Vec<u64> = found.map(|share| share.compressed).collect();
         let size = match sizes[..] {
             [] => Err(format!("there is no package {name} in the image")),
             _ => Ok(sizes.iter().sum()),
         };
-        hold(format!("packages.{name}"), *limit, size, Part::Share, &|other| other == name);
+        hold(format!("packages.{name}"), *limit, size, Part::Share, &|other| {
+            other == name
+        });
     }
     for (name, limit) in &budget.crates {
         let size = match image.program.as_ref().map(|program| &program.crates) {
@@ -97,7 +119,9 @@ pub fn check(image: &ImageSize, budget: &Budget, difference: Option<&Difference>
                 .map(|piece| piece.bytes)
                 .ok_or_else(|| format!("nothing of a crate {name} is in the program")),
         };
-        hold(format!("crates.{name}"), *limit, size, Part::Crate, &|other| other == name);
+        hold(format!("crates.{name}"), *limit, size, Part::Crate, &|other| {
+            other == name
+        });
     }
     breaches
 }
@@ -125,7 +149,11 @@ fn reasons(image: &ImageSize, difference: Option<&Difference>, part: Part, insid
     let mut largest: Vec<(&str, u64)> = match (part, image.program.as_ref().map(|program| &program.crates)) {
         (Part::Crate, Some(Crates::Known(pieces))) => pieces.iter().map(|piece| (&*piece.name, piece.bytes)).collect(),
         (Part::Crate, _) => Vec::new(),
-        _ => image.shares.iter().map(|share| (&*share.name, share.compressed)).collect(),
+        _ => image
+            .shares
+            .iter()
+            .map(|share| (&*share.name, share.compressed))
+            .collect(),
     };
     largest.retain(|(name, _)| inside(name));
     largest.sort_by(|a, b| (b.1, a.0).cmp(&(a.1, b.0)));

@@ -157,7 +157,18 @@ mod tests {
             assert_eq!(bandwidth.bits(), bits);
             assert_eq!(bandwidth.to_string().parse(), Ok(bandwidth));
         }
-        for wrong in ["", "20", "20MB/s", "0Mbit/s", "-1Mbit/s", "1e9kbit/s", "infMbit/s", "NaNMbit/s", "20 mbit/s", "9999999Gbit/s"] {
+        for wrong in [
+            "",
+            "20",
+            "20MB/s",
+            "0Mbit/s",
+            "-1Mbit/s",
+            "1e9kbit/s",
+            "infMbit/s",
+            "NaNMbit/s",
+            "20 mbit/s",
+            "9999999Gbit/s",
+        ] {
             assert!(wrong.parse::<Bandwidth>().is_err(), "{wrong}");
         }
         assert_eq!(Bandwidth::default().seconds(2_500_000), 1.0);
@@ -168,7 +179,7 @@ mod tests {
         let entry = |kind, size| Extent {
             path: String::new(),
             kind,
-            data: 512..512 + size,
+            data: 512..512_u64 + size,
             end: 4096,
         };
         let entries = [
@@ -183,6 +194,13 @@ mod tests {
         assert_eq!(blocks(&entries), 5 * 4096);
         let pull = pull(Bandwidth::default(), 100, &[(1_000, 8_192), (24_000, 4_096)]);
         assert_eq!((pull.bytes, pull.seconds), (25_100, 0.01));
-        assert_eq!(pull.card, Card { written: 37_388, overlay2: 12_388, containerd: 37_388 });
+        assert_eq!(
+            pull.card,
+            Card {
+                written: 37_388,
+                overlay2: 12_388,
+                containerd: 37_388
+            }
+        );
     }
 }

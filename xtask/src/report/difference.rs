@@ -77,8 +77,12 @@ impl Change {
     }
 }
 
-/// Compares what is now with what was then.
-pub fn compare(now: &Report, then: &Report, against: &str) -> Difference {
+/// What a decompressor reads ahead differs from build to build: a share that differs by less did not change.
+const NOISE: u64 = 16;
+
+/// Compares what is now with what was then. Images that are gone are named when `gone` says so: when not all of what there
+/// is was measured, their absence says nothing.
+pub fn compare(now: &Report, then: &Report, against: &str, gone: bool) -> Difference {
     let key = |image: &ImageSize| (image.image.clone(), image.platform.clone());
     let old: BTreeMap<_, &ImageSize> = then.images.iter().map(|image| (key(image), image)).collect();
     let there: BTreeSet<_> = now.images.iter().map(key).collect();
@@ -97,8 +101,8 @@ pub fn compare(now: &Report, then: &Report, against: &str) -> Difference {
             Some(before) => difference(image, State::Changed, changes(before, image)),
         })
         .collect();
-    let gone = old.iter().filter(|(key, _)| !there.contains(*key));
-    images.extend(gone.map(|(_, image)| difference(image, State::Gone, Vec::new())));
+    let missing = old.iter().filter(|(key, _)| gone && !there.contains(*key));
+    images.extend(missing.map(|(_, image)| difference(image, State::Gone, Vec::new())));
     Difference {
         against: against.to_owned(),
         images,
@@ -137,7 +141,13 @@ fn crates(image: &ImageSize) -> Option<Figures> {
 }
 
 fn changes(before: &ImageSize, after: &ImageSize) -> Vec<Change> {
-    let totals = |image: &ImageSize| [("pull", image.pull), ("update", image.update), ("unpacked", image.unpacked())];
+    let totals = |image: &ImageSize| {
+        [
+            ("pull", image.pull),
+            ("update", image.update),
+            ("unpacked", image.unpacked()),
+        ]
+    };
     let mut all: Vec<Change> = totals(before)
         .into_iter()
         .zip(totals(after))
@@ -166,6 +176,10 @@ fn changes(before: &ImageSize, after: &ImageSize) -> Vec<Change> {
             after: new.get(key).copied().unwrap_or(0),
         })
         .collect();
+    parts.retain(|change| {
+        let both = change.before > 0 && change.after > 0;
+        !(change.part == Part::Share && both && change.before.abs_diff(change.after) <= NOISE)
+    });
     parts.sort_by(|a, b| (b.growth(), a.part, &a.name).cmp(&(a.growth(), b.part, &b.name)));
     all.extend(parts);
     all.retain(|change| change.before != change.after);

@@ -61,7 +61,11 @@ pub fn measure(
         let tar = decompress(layer.blob(), layer.media_type(), limits)?;
         apart.push(Apart {
             layer,
-            part: if index < base_layers { PartName::Base } else { PartName::App },
+            part: if index < base_layers {
+                PartName::Base
+            } else {
+                PartName::App
+            },
             length: tar.len() as u64,
             entries: extents(&tar)?,
         });
@@ -72,13 +76,23 @@ pub fn measure(
         layers.push(shares.add(apart, &owners)?);
     }
     let size = |part| PartSize {
-        compressed: layers.iter().filter(|layer| layer.part == part).map(|layer| layer.compressed).sum(),
-        unpacked: layers.iter().filter(|layer| layer.part == part).map(|layer| layer.unpacked).sum(),
+        compressed: layers
+            .iter()
+            .filter(|layer| layer.part == part)
+            .map(|layer| layer.compressed)
+            .sum(),
+        unpacked: layers
+            .iter()
+            .filter(|layer| layer.part == part)
+            .map(|layer| layer.unpacked)
+            .sum(),
     };
     let documents = (image.config().bytes().len() + image.manifest().bytes().len()) as u64;
     let sizes = |part: Option<PartName>| -> Vec<(u64, u64)> {
         let wanted = apart.iter().filter(|apart| part.is_none_or(|part| part == apart.part));
-        wanted.map(|apart| (apart.layer.size(), deploy::blocks(&apart.entries))).collect()
+        wanted
+            .map(|apart| (apart.layer.size(), deploy::blocks(&apart.entries)))
+            .collect()
     };
     let config = image.config_json();
     let label = |key: &str| config["config"]["Labels"][key].as_str();
@@ -139,7 +153,13 @@ impl Shares {
             before = after;
         }
         let rest = layer.size() - before;
-        self.put(apart.part, ShareKind::Framing, "end of archive and stream".to_owned(), None, (0, rest, 0));
+        self.put(
+            apart.part,
+            ShareKind::Framing,
+            "end of archive and stream".to_owned(),
+            None,
+            (0, rest, 0),
+        );
         Ok(LayerSize {
             digest: layer.digest().to_string(),
             diff_id: layer.diff_id().to_string(),
@@ -186,7 +206,9 @@ fn find_program(
     apart: &[Apart<'_>],
     attribute: &dyn Fn(&str, &[u8]) -> Result<Vec<Owned>, String>,
 ) -> Result<Option<Program>, MeasureError> {
-    let named = ["Entrypoint", "Cmd"].iter().find_map(|key| config["config"][key][0].as_str());
+    let named = ["Entrypoint", "Cmd"]
+        .iter()
+        .find_map(|key| config["config"][key][0].as_str());
     let Some(path) = named.and_then(|named| tree.resolve(named, true)) else {
         return Ok(None);
     };
@@ -194,7 +216,10 @@ fn find_program(
         return Ok(None);
     };
     let place = |apart: &Apart<'_>| {
-        let found = apart.entries.iter().rfind(|entry| entry.path == path && entry.kind == ExtentKind::File)?;
+        let found = apart
+            .entries
+            .iter()
+            .rfind(|entry| entry.path == path && entry.kind == ExtentKind::File)?;
         Some(found.data.clone())
     };
     let Some((apart, place)) = apart.iter().rev().find_map(|apart| Some((apart, place(apart)?))) else {

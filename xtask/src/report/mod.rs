@@ -247,6 +247,3 @@ impl ImageSize {
         self.budget.map(|budget| (self.pull * 100).div_ceil(budget.max(1)))
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -67,7 +67,9 @@ impl Owners {
     fn dpkg(&mut self, tree: &Tree) {
         for stanza in text(tree, STATUS).unwrap_or_default().split("\n\n") {
             let field = |name| field(stanza, name);
-            let (Some(name), Some(version)) = (field("Package"), field("Version")) else { continue };
+            let (Some(name), Some(version)) = (field("Package"), field("Version")) else {
+                continue;
+            };
             if !field("Status").is_none_or(|status| status.ends_with(" installed")) {
                 continue;
             }
@@ -78,7 +80,18 @@ impl Owners {
                     self.own(tree, path, package);
                 }
                 // What dpkg and the maintainer scripts keep about the package.
-                for kind in ["list", "md5sums", "conffiles", "preinst", "postinst", "prerm", "postrm", "triggers", "symbols", "shlibs"] {
+                for kind in [
+                    "list",
+                    "md5sums",
+                    "conffiles",
+                    "preinst",
+                    "postinst",
+                    "prerm",
+                    "postrm",
+                    "triggers",
+                    "symbols",
+                    "shlibs",
+                ] {
                     self.own(tree, &format!("{stem}.{kind}"), package);
                 }
             }
@@ -90,7 +103,9 @@ impl Owners {
             .filter_map(|(_, path)| Some((path.clone(), text(tree, path)?)))
             .collect();
         for (path, stanza) in stanzas {
-            let (Some(name), Some(version)) = (field(&stanza, "Package"), field(&stanza, "Version")) else { continue };
+            let (Some(name), Some(version)) = (field(&stanza, "Package"), field(&stanza, "Version")) else {
+                continue;
+            };
             let package = self.add(name, version);
             let sums = format!("{path}.md5sums");
             for line in text(tree, &sums).unwrap_or_default().lines() {
@@ -106,7 +121,9 @@ impl Owners {
     fn apk(&mut self, tree: &Tree, installed: &str) {
         for stanza in installed.split("\n\n") {
             let line = |key: &str| stanza.lines().find_map(|line| line.strip_prefix(key));
-            let (Some(name), Some(version)) = (line("P:"), line("V:")) else { continue };
+            let (Some(name), Some(version)) = (line("P:"), line("V:")) else {
+                continue;
+            };
             let package = self.add(name, version);
             let mut directory = "";
             for line in stanza.lines() {
@@ -158,25 +175,51 @@ mod tests {
             Entry::symlink("lib", "usr/lib"),
             Entry::directory("usr/lib", 0o755),
             Entry::file("usr/lib/libc.so.6", "x", 0o644),
-            Entry::file("var/lib/dpkg/info/libc6:armel.list", "/.\n/lib\n/lib/libc.so.6\n/usr/lib\n", 0o644),
+            Entry::file(
+                "var/lib/dpkg/info/libc6:armel.list",
+                "/.\n/lib\n/lib/libc.so.6\n/usr/lib\n",
+                0o644,
+            ),
             Entry::file("var/lib/dpkg/status", status, 0o644),
         ]);
         assert_eq!(owners.packages.len(), 1);
         assert_eq!(name(&owners, "usr/lib/libc.so.6"), Some("libc6"));
         assert_eq!(name(&owners, "var/lib/dpkg/info/libc6:armel.list"), Some("libc6"));
         assert_eq!((name(&owners, "usr/lib"), name(&owners, "etc/other")), (None, None));
-        assert_eq!(name(&owners, "lib"), Some("libc6"), "the link itself is a file of the package");
+        assert_eq!(
+            name(&owners, "lib"),
+            Some("libc6"),
+            "the link itself is a file of the package"
+        );
     }
 
     #[test]
     fn images_without_dpkg_are_read_by_their_md5sums() {
         let owners = owners(vec![
             Entry::file("etc/protocols", "x", 0o644),
-            Entry::file("var/lib/dpkg/status.d/netbase", "Package: netbase\nVersion: 6.5\n", 0o644),
-            Entry::file("var/lib/dpkg/status.d/netbase.md5sums", "0123  etc/protocols\nnonsense\n", 0o644),
+            Entry::file(
+                "var/lib/dpkg/status.d/netbase",
+                "Package: netbase\nVersion: 6.5\n",
+                0o644,
+            ),
+            Entry::file(
+                "var/lib/dpkg/status.d/netbase.md5sums",
+                "0123  etc/protocols\nnonsense\n",
+                0o644,
+            ),
         ]);
-        assert_eq!(owners.packages, [Installed { name: "netbase".into(), version: "6.5".into() }]);
-        for path in ["etc/protocols", "var/lib/dpkg/status.d/netbase", "var/lib/dpkg/status.d/netbase.md5sums"] {
+        assert_eq!(
+            owners.packages,
+            [Installed {
+                name: "netbase".into(),
+                version: "6.5".into()
+            }]
+        );
+        for path in [
+            "etc/protocols",
+            "var/lib/dpkg/status.d/netbase",
+            "var/lib/dpkg/status.d/netbase.md5sums",
+        ] {
             assert_eq!(name(&owners, path), Some("netbase"), "{path}");
         }
     }

@@ -75,14 +75,21 @@ fn cover_crates(sections: &[Section], mut owned: Vec<Owned>, length: u64) -> Cov
     for section in sections {
         push(&mut cover, section.offset, REST);
         let end = section.offset + section.size;
-        let rest = format!("({} without a symbol)", section.name);
+        let rest = match section.address {
+            0 => format!("({})", section.name),
+            _ => format!("({} without a symbol)", section.name),
+        };
         if section.address != 0 {
             let last = section.address.saturating_add(section.size);
             let first = owned.partition_point(|owned| owned.address < section.address);
             for owned in owned[first..].iter().take_while(|owned| owned.address < last) {
                 let at = |address: u64| section.offset + (address.min(last) - section.address);
                 push(&mut cover, at(owned.address), rest.as_str());
-                push(&mut cover, at(owned.address.saturating_add(owned.size)), owned.owner.as_str());
+                push(
+                    &mut cover,
+                    at(owned.address.saturating_add(owned.size)),
+                    owned.owner.as_str(),
+                );
             }
         }
         push(&mut cover, end, rest);

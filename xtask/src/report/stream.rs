@@ -167,14 +167,21 @@ mod tests {
         let tar = write_tar(&entries, Vec::new()).unwrap();
         let blob = gzip(&tar);
         let extents = extents(&tar).unwrap();
-        assert_eq!(extents.iter().map(|extent| extent.path.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(
+            extents.iter().map(|extent| extent.path.as_str()).collect::<Vec<_>>(),
+            ["a", "b", "c"]
+        );
         let ends: Vec<u64> = extents.iter().map(|extent| extent.end).collect();
         let (found, division) = positions(&blob, media::LAYER_GZIP, tar.len() as u64, &ends).unwrap();
         assert_eq!(division, Division::Stream);
         let cost = |i: usize| found[i] - if i == 0 { 0 } else { found[i - 1] };
         assert!(cost(0) < 1_000 && cost(2) < 1_000, "{found:?}");
         assert!((50_000..51_000).contains(&cost(1)), "{found:?}");
-        assert!(found[2] <= blob.len() as u64 && blob.len() as u64 - found[2] < 100, "{found:?} of {}", blob.len());
+        assert!(
+            found[2] <= blob.len() as u64 && blob.len() as u64 - found[2] < 100,
+            "{found:?} of {}",
+            blob.len()
+        );
     }
 
     #[test]
@@ -186,7 +193,10 @@ mod tests {
         assert_eq!(decompress(&blob, media::LAYER_GZIP, &Limits::default()).unwrap(), tar);
         let length = tar.len() as u64;
         let (found, _) = positions(&blob, media::LAYER_GZIP, length, &[1_000, length]).unwrap();
-        assert!(found[0] <= first && found[1] > first && found[1] <= blob.len() as u64, "{found:?}");
+        assert!(
+            found[0] <= first && found[1] > first && found[1] <= blob.len() as u64,
+            "{found:?}"
+        );
     }
 
     #[test]
@@ -198,7 +208,10 @@ mod tests {
 
     #[test]
     fn an_uncompressed_tar_costs_what_it_is_and_zstd_is_divided_by_size() {
-        assert_eq!(positions(b"....", media::LAYER_TAR, 4, &[1, 4]), Ok((vec![1, 4], Division::Stream)));
+        assert_eq!(
+            positions(b"....", media::LAYER_TAR, 4, &[1, 4]),
+            Ok((vec![1, 4], Division::Stream))
+        );
         let half = positions(b"..", media::LAYER_ZSTD, 4, &[2, 4]);
         assert_eq!(half, Ok((vec![1, 2], Division::Proportional)));
     }

@@ -33,7 +33,9 @@ fn totals(report: &Report) -> String {
             &bytes(image.update),
             &bytes(image.app_size.compressed),
             &bytes(image.base_size.compressed),
-            &image.share_of_budget().map_or("-".to_owned(), |share| format!("{share} %")),
+            &image
+                .share_of_budget()
+                .map_or("-".to_owned(), |share| format!("{share} %")),
         ]));
     }
     columns(&rows, 2)
@@ -42,7 +44,12 @@ fn totals(report: &Report) -> String {
 /// One bar an image: `#` is app, `=` is base, both as pulled, all on one scale.
 fn bars(report: &Report) -> String {
     let most = report.images.iter().map(|image| image.pull).max().unwrap_or(1).max(1);
-    let names = report.images.iter().map(|image| image.image.len()).max().unwrap_or(0);
+    let names = report
+        .images
+        .iter()
+        .map(|image| image.image.chars().count())
+        .max()
+        .unwrap_or(0);
     let room = WIDTH.saturating_sub(names + 2).clamp(20, 64) as u64;
     // Rounded up, so that what is there is seen; at most a character too long for each part.
     let length = |size: u64| usize::try_from((size * (room - 2)).div_ceil(most)).unwrap_or(0);
@@ -50,7 +57,7 @@ fn bars(report: &Report) -> String {
     for image in &report.images {
         let app = "#".repeat(length(image.app_size.compressed));
         let base = "=".repeat(length(image.base_size.compressed));
-        let _ = writeln!(text, "{:<names$}  {app}{base}", image.image);
+        let _ = writeln!(text, "{:<names$}  {app}{base}", plain(&image.image));
     }
     text.push_str("# app, = base, as pulled; update: what is pulled when only the app changed\n");
     text
@@ -58,7 +65,15 @@ fn bars(report: &Report) -> String {
 
 fn deploys(report: &Report) -> String {
     let rate = report.bandwidth.to_string();
-    let mut rows = vec![row(["on a Pi Zero W", &rate, "update", "unpacked", "written", "kept", "unpack work"])];
+    let mut rows = vec![row([
+        "on a Pi Zero W",
+        &rate,
+        "update",
+        "unpacked",
+        "written",
+        "kept",
+        "unpack work",
+    ])];
     for image in &report.images {
         let work = image.deploy.unpack.as_ref();
         rows.push(row([
@@ -98,7 +113,10 @@ fn largest(report: &Report) -> String {
     let mut text = String::new();
     for image in &report.images {
         let list = |items: Vec<(String, u64)>| {
-            let items = items.iter().take(NAMED).map(|(name, size)| format!("{name} {}", bytes(*size)));
+            let items = items
+                .iter()
+                .take(NAMED)
+                .map(|(name, size)| format!("{name} {}", bytes(*size)));
             items.collect::<Vec<_>>().join(", ")
         };
         let base = image.shares.iter().filter(|share| share.part == PartName::Base);
@@ -124,7 +142,7 @@ fn largest(report: &Report) -> String {
         }
         for (what, list) in lines {
             if !list.is_empty() {
-                text.push_str(&wrapped(&format!("{}, {what}: {list}", image.image)));
+                text.push_str(&wrapped(&plain(&format!("{}, {what}: {list}", image.image))));
             }
         }
     }
@@ -136,7 +154,7 @@ fn since(report: &Report) -> String {
     let Some(difference) = &report.difference else {
         return String::new();
     };
-    let mut text = format!("\nsince {}\n", difference.against);
+    let mut text = format!("\nsince {}\n", plain(&difference.against));
     for image in &difference.images {
         let word = match image.state {
             State::Same => "the same bytes",
@@ -145,7 +163,11 @@ fn since(report: &Report) -> String {
             State::New => "was not there",
             State::Gone => "is no longer there",
         };
-        let _ = writeln!(text, "{}", format!("  {} ({}) {word}", image.image, image.platform).trim_end());
+        let _ = writeln!(
+            text,
+            "{}",
+            plain(&format!("  {} ({}) {word}", image.image, image.platform)).trim_end()
+        );
         let mut rows = Vec::new();
         for part in [Part::Total, Part::Share, Part::Section, Part::Crate] {
             let all: Vec<&Change> = image.changes.iter().filter(|change| change.part == part).collect();
@@ -182,7 +204,13 @@ pub fn growth(change: &Change) -> String {
 }
 
 fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
-    cells.map(str::to_owned).to_vec()
+    cells.map(plain).to_vec()
+}
+
+/// Names come from files of others: what would steer a terminal is shown as unknown.
+pub fn plain(text: &str) -> String {
+    let steers = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.replace(steers, "\u{fffd}")
 }
 
 /// Columns two spaces apart: the first `left` of them to the left, figures to the right.

@@ -10,4 +10,5 @@ mod oci;
 mod publish;
 mod require;
 mod run;
+mod size;
 mod tidy;

@@ -39,7 +39,11 @@ pub fn page(report: &Report) -> String {
 fn head(html: &mut String, report: &Report) {
     html.push_str("<header>\n<h1>What each image costs</h1>\n");
     if let Some(least) = report.images.first() {
-        let base = if least.base_size.compressed == 0 { "" } else { ", base included" };
+        let base = if least.base_size.compressed == 0 {
+            ""
+        } else {
+            ", base included"
+        };
         let _ = writeln!(
             html,
             "<p class=\"lead\">A Pi Zero W pulls <strong>{}</strong> for <b>{}</b>{base}, and has it in {} at {}.</p>",
@@ -97,7 +101,11 @@ fn figures(html: &mut String, heads: &[&str], name: &str, cells: &[String]) {
 /// A row of figures, and its bar below.
 fn row(html: &mut String, heads: &[&str], name: &str, cells: &[String], bar: &Bar) {
     figures(html, heads, name, cells);
-    let _ = write!(html, "<tr class=\"bar\" aria-hidden=\"true\"><td colspan=\"{}\">", cells.len() + 1);
+    let _ = write!(
+        html,
+        "<tr class=\"bar\" aria-hidden=\"true\"><td colspan=\"{}\">",
+        cells.len() + 1
+    );
     bar.write(html);
     html.push_str("</td></tr>\n");
 }
@@ -123,7 +131,9 @@ fn pulled(html: &mut String, report: &Report) {
                 _ => format!("<strong class=\"grew\">{share}\u{a0}%</strong>"),
             }),
         ];
-        let bar = Bar::new(most).app(image.app_size.compressed).base(image.base_size.compressed);
+        let bar = Bar::new(most)
+            .app(image.app_size.compressed)
+            .base(image.base_size.compressed);
         row(html, &heads, &named(image), &cells, &bar);
     }
     close(html);
@@ -139,9 +149,14 @@ fn unpacked(html: &mut String, report: &Report) {
             format!("<strong>{}</strong>", size(image.unpacked())),
             size(image.app_size.unpacked),
             size(image.base_size.unpacked),
-            image.program.as_ref().map_or("none".to_owned(), |program| size(program.bytes)),
+            image
+                .program
+                .as_ref()
+                .map_or("none".to_owned(), |program| size(program.bytes)),
         ];
-        let bar = Bar::new(most).app(image.app_size.unpacked).base(image.base_size.unpacked);
+        let bar = Bar::new(most)
+            .app(image.app_size.unpacked)
+            .base(image.base_size.unpacked);
         row(html, &heads, &named(image), &cells, &bar);
     }
     close(html);
@@ -159,9 +174,22 @@ fn deploy(html: &mut String, report: &Report) {
          that was written.",
         tight(&report.bandwidth.to_string())
     );
-    let heads = ["Image", "First", "Update", "Written", "By an update", "Kept", "Unpack work"];
+    let heads = [
+        "Image",
+        "First",
+        "Update",
+        "Written",
+        "By an update",
+        "Kept",
+        "Unpack work",
+    ];
     open(html, "A deploy on a Pi Zero W", &text, &heads);
-    let most = report.images.iter().map(|image| image.deploy.first.card.written).max().unwrap_or(0);
+    let most = report
+        .images
+        .iter()
+        .map(|image| image.deploy.first.card.written)
+        .max()
+        .unwrap_or(0);
     for image in &report.images {
         let (first, update) = (&image.deploy.first, &image.deploy.update);
         let work = match &image.deploy.unpack {
@@ -177,11 +205,20 @@ fn deploy(html: &mut String, report: &Report) {
             work,
         ];
         let base = first.card.written.saturating_sub(update.card.written);
-        row(html, &heads, &named(image), &cells, &Bar::new(most).app(update.card.written).base(base));
+        row(
+            html,
+            &heads,
+            &named(image),
+            &cells,
+            &Bar::new(most).app(update.card.written).base(base),
+        );
     }
     close(html);
     if let Some(work) = report.images.iter().find_map(|image| image.deploy.unpack.as_ref()) {
-        let note = format!("<p class=\"note\">Unpack work: {}.</p>\n</section>\n", escape(&work.method));
+        let note = format!(
+            "<p class=\"note\">Unpack work: {}.</p>\n</section>\n",
+            escape(&work.method)
+        );
         html.truncate(html.len() - "</section>\n".len());
         html.push_str(&note);
     }
@@ -193,18 +230,41 @@ fn history(html: &mut String, report: &Report) {
     let heads = ["Image", "Pull"];
     open(html, "Beside the bases of 2018", text, &heads);
     let most = REFERENCES.iter().map(|reference| reference.pull);
-    let most = most.chain(report.images.iter().map(|image| image.pull)).max().unwrap_or(0);
+    let most = most
+        .chain(report.images.iter().map(|image| image.pull))
+        .max()
+        .unwrap_or(0);
     let ours = report.images.iter().map(|image| (image.pull, Some(image), None));
-    let theirs = REFERENCES.iter().map(|reference| (reference.pull, None, Some(reference)));
+    let theirs = REFERENCES
+        .iter()
+        .map(|reference| (reference.pull, None, Some(reference)));
     let mut rows: Vec<_> = ours.chain(theirs).collect();
     rows.sort_by_key(|(pull, ..)| *pull);
     for (pull, image, reference) in rows {
         if let Some(image) = image {
-            let bar = Bar::new(most).app(image.app_size.compressed).base(image.base_size.compressed);
-            row(html, &heads, &named(image), &[format!("<strong>{}</strong>", size(pull))], &bar);
+            let bar = Bar::new(most)
+                .app(image.app_size.compressed)
+                .base(image.base_size.compressed);
+            row(
+                html,
+                &heads,
+                &named(image),
+                &[format!("<strong>{}</strong>", size(pull))],
+                &bar,
+            );
         } else if let Some(reference) = reference {
-            let name = format!("<i>{}</i> <small>2018, base alone; {}</small>", escape(reference.name), escape(reference.note));
-            row(html, &heads, &name, &[tight(&format!("{} MB", pull / 1_000_000))], &Bar::new(most).past(pull));
+            let name = format!(
+                "<i>{}</i> <small>2018, base alone; {}</small>",
+                escape(reference.name),
+                escape(reference.note)
+            );
+            row(
+                html,
+                &heads,
+                &name,
+                &[tight(&format!("{} MB", pull / 1_000_000))],
+                &Bar::new(most).past(pull),
+            );
         }
     }
     close(html);
@@ -214,7 +274,10 @@ fn inside(html: &mut String, image: &ImageSize) {
     let _ = writeln!(html, "<section>\n<h2>Inside {}</h2>", named(image));
     let facts: Vec<String> = [
         image.origin.as_ref().map(|origin| format!("base: {}", escape(origin))),
-        image.source.as_ref().map(|source| format!("source: {}", escape(source))),
+        image
+            .source
+            .as_ref()
+            .map(|source| format!("source: {}", escape(source))),
         Some(format!("manifest {}", escape(&image.digest))),
     ]
     .into_iter()

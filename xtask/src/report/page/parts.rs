@@ -16,15 +16,14 @@ const CHANGES: [&str; 4] = ["What", "Then", "Now", "Growth"];
 /// Text from outside, for element content and quoted attributes.
 pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
+    // Controls have no place in HTML, and those that turn the direction of text none in a name.
+    for c in table::plain(text).chars() {
         match c {
             '&' => safe.push_str("&amp;"),
             '<' => safe.push_str("&lt;"),
             '>' => safe.push_str("&gt;"),
             '"' => safe.push_str("&quot;"),
             '\'' => safe.push_str("&#39;"),
-            // Controls have no place in HTML, and those that turn the direction of text none in a name.
-            c if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => safe.push('\u{fffd}'),
             c => safe.push(c),
         }
     }
@@ -94,7 +93,12 @@ impl Bar {
         html.push_str("<div>");
         for (class, size) in &self.parts {
             let hundredths = u128::from(*size) * 10_000 / u128::from(self.most);
-            let _ = write!(html, "<i class=\"{class}\" style=\"width:{}.{:02}%\"></i>", hundredths / 100, hundredths % 100);
+            let _ = write!(
+                html,
+                "<i class=\"{class}\" style=\"width:{}.{:02}%\"></i>",
+                hundredths / 100,
+                hundredths % 100
+            );
         }
         html.push_str("</div>");
     }
@@ -120,7 +124,10 @@ fn long<T>(html: &mut String, title: &str, heads: &[&str], items: &[T], write: &
 
 /// What the bytes of an image's layers are for.
 pub fn shares_of(html: &mut String, image: &ImageSize) {
-    for (part, title) in [(PartName::Base, "Packages and files of the base"), (PartName::App, "Files of the app")] {
+    for (part, title) in [
+        (PartName::Base, "Packages and files of the base"),
+        (PartName::App, "Files of the app"),
+    ] {
         let shares: Vec<&Share> = image.shares.iter().filter(|share| share.part == part).collect();
         if shares.is_empty() {
             continue;
@@ -142,8 +149,14 @@ pub fn shares_of(html: &mut String, image: &ImageSize) {
             row(html, &heads, &format!("{}{kind}", escape(&share.name)), &cells, &bar);
         });
     }
-    if image.layers.iter().any(|layer| layer.division == Division::Proportional) {
-        html.push_str("<p class=\"note\">A layer of it is compressed with zstd: what its files take was divided by size.</p>\n");
+    if image
+        .layers
+        .iter()
+        .any(|layer| layer.division == Division::Proportional)
+    {
+        html.push_str(
+            "<p class=\"note\">A layer of it is compressed with zstd: what its files take was divided by size.</p>\n",
+        );
     }
 }
 
@@ -153,7 +166,13 @@ pub fn pieces(html: &mut String, title: &str, what: &str, pieces: &[Piece]) {
     let heads = [what, "In the file", "Pulled"];
     long(html, title, &heads, pieces, &|html, piece| {
         let cells = [size(piece.bytes), size(piece.compressed)];
-        row(html, &heads, &escape(&piece.name), &cells, &Bar::new(most).app(piece.bytes));
+        row(
+            html,
+            &heads,
+            &escape(&piece.name),
+            &cells,
+            &Bar::new(most).app(piece.bytes),
+        );
     });
 }
 
@@ -169,7 +188,9 @@ pub fn since(html: &mut String, report: &Report) {
             State::Gone => "It is no longer there.",
             State::Changed if image.changes.is_empty() => "Another digest, the same sizes.",
             State::Changed => {
-                long(html, &name, &CHANGES, &image.changes, &|html, change| changed(html, change));
+                long(html, &name, &CHANGES, &image.changes, &|html, change| {
+                    changed(html, change)
+                });
                 continue;
             }
         };
@@ -192,7 +213,10 @@ fn changed(html: &mut String, change: &Change) {
     let cells = [
         size(change.before),
         size(change.after),
-        format!("<span class=\"{class}\">{mark} {}</span>", tight(&table::growth(change))),
+        format!(
+            "<span class=\"{class}\">{mark} {}</span>",
+            tight(&table::growth(change))
+        ),
     ];
     figures(html, &CHANGES, &format!("{}{kind}", escape(&change.name)), &cells);
 }
@@ -203,7 +227,10 @@ mod tests {
 
     #[test]
     fn text_from_outside_stays_text() {
-        assert_eq!(escape("<a href=\"x\" b='y'>&amp;"), "&lt;a href=&quot;x&quot; b=&#39;y&#39;&gt;&amp;amp;");
+        assert_eq!(
+            escape("<a href=\"x\" b='y'>&amp;"),
+            "&lt;a href=&quot;x&quot; b=&#39;y&#39;&gt;&amp;amp;"
+        );
         assert_eq!(escape("a\0b\u{202e}c\n"), "a\u{fffd}b\u{fffd}c\u{fffd}");
     }
 

@@ -22,13 +22,16 @@ pub fn attribute(cx: &Cx, policy: &Policy, config: &Value, path: &str, program: 
     }
     let name = path.rsplit('/').next().unwrap_or(path);
     let triple = config["config"]["Labels"][TRIPLE].as_str();
-    let target = triple.and_then(Target::from_triple).filter(|_| name == policy.image.binary);
+    let target = triple
+        .and_then(Target::from_triple)
+        .filter(|_| name == policy.image.binary);
     let Some(target) = target else {
         return Err("it is stripped, and no build of this workspace".to_owned());
     };
     let file = cx.root.join("target").join(target.triple).join("release").join(name);
     let shown = cx.show(&file);
-    let built = fs::read(&file).map_err(|_| format!("it is stripped, and the build that it came from is not in {shown}"))?;
+    let built =
+        fs::read(&file).map_err(|_| format!("it is stripped, and the build that it came from is not in {shown}"))?;
     let found = symbols(&built).map_err(|error| format!("{shown}: {error}"))?;
     if found.is_empty() {
         return Err(format!("it is stripped, and so is {shown}"));
@@ -79,7 +82,10 @@ fn owner(name: &str) -> String {
 fn first_crate(name: &str) -> Option<&str> {
     let start = name.find(|c: char| c.is_ascii_alphabetic() || c == '_')?;
     let rest = &name[start..];
-    let rest = ["dyn ", "mut ", "const ", "impl "].iter().find_map(|word| rest.strip_prefix(word)).unwrap_or(rest);
+    let rest = ["dyn ", "mut ", "const ", "impl "]
+        .iter()
+        .find_map(|word| rest.strip_prefix(word))
+        .unwrap_or(rest);
     let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))?;
     rest[end..].starts_with("::").then_some(&rest[..end])
 }
@@ -92,7 +98,10 @@ mod tests {
     fn the_crate_is_the_first_of_a_name() {
         for (name, crate_name) in [
             ("_ZN4core3ptr13drop_in_place17h0123456789abcdefE", "core"),
-            ("_ZN62_$LT$actix_http..h1..Codec$u20$as$u20$core..fmt..Debug$GT$3fmt17h0123456789abcdefE", "actix_http"),
+            (
+                "_ZN62_$LT$actix_http..h1..Codec$u20$as$u20$core..fmt..Debug$GT$3fmt17h0123456789abcdefE",
+                "actix_http",
+            ),
             ("_RNvCs1234_7mycrate3foo", "mycrate"),
             ("sqlite3_open", "(C and assembly)"),
             ("memcpy", "(C and assembly)"),

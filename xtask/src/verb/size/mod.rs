@@ -33,13 +33,17 @@ pub fn run(cx: &Cx, args: &SizeArgs) -> Result<Outcome> {
         return Err(Error::new("there is no image in target/images").hint("make one: `cargo xtask image`"));
     }
     // What can be wrong without measuring is found before measuring.
-    let then = args.against.as_ref().map(|against| earlier(cx, &policy, against, args.bandwidth)).transpose()?;
+    let then = args
+        .against
+        .as_ref()
+        .map(|against| earlier(cx, &policy, against, args.bandwidth))
+        .transpose()?;
     for file in [&args.html, &args.save].into_iter().flatten() {
         writable(file)?;
     }
     let mut report = read(cx, &policy, &given, args.bandwidth)?;
     if let (Some(then), Some(against)) = (&then, &args.against) {
-        report.difference = Some(compare(&report, then, against));
+        report.difference = Some(compare(&report, then, against, args.layouts.is_empty()));
     }
     for image in &report.images {
         if let Some(budget) = budget(&policy, image.base.as_deref()) {
@@ -89,11 +93,15 @@ fn read(cx: &Cx, policy: &Policy, layouts: &[String], bandwidth: Bandwidth) -> R
             let digest = listed.manifest.digest;
             let name = listed.name.clone().unwrap_or_else(|| digest.to_string());
             let Some(platform) = listed.platform else {
-                cx.ui.warn(&format!("{name} is left out: it is for a platform that this product does not know"));
+                cx.ui.warn(&format!(
+                    "{name} is left out: it is for a platform that this product does not know"
+                ));
                 continue;
             };
             let image = load(&store, &listed.manifest, platform, &limits)?;
-            let base = Base::ALL.into_iter().find(|base| name.split('-').next() == Some(base.name()));
+            let base = Base::ALL
+                .into_iter()
+                .find(|base| name.split('-').next() == Some(base.name()));
             let base = base.map(|base| base.name().to_owned());
             let subject = Subject {
                 budget: budget(policy, base.as_deref()).map(|budget| budget.pull),
@@ -149,7 +157,9 @@ fn writable(file: &Path) -> Result<()> {
     if path.is_dir() {
         return Err(Error::new(format!("{} is a directory", file.display())).hint("name a file in it"));
     }
-    let dir = path.parent().context(|| format!("{} has no directory", file.display()))?;
+    let dir = path
+        .parent()
+        .context(|| format!("{} has no directory", file.display()))?;
     tempfile::tempfile_in(dir)
         .context(|| format!("cannot write {}", file.display()))
         .hint("choose a path where you may write; its directory must be there")?;

@@ -41,7 +41,9 @@ const IMPORTS: &[(&str, &str)] = &[
 ];
 
 /// Rooms that turn values into values. They can be tested without a machine, and a plan made by them is made without touching one.
-const PURE: &[&str] = &["audit", "deb", "elf", "error", "isa", "oci", "plan", "policy", "report", "target"];
+const PURE: &[&str] = &[
+    "audit", "deb", "elf", "error", "isa", "oci", "plan", "policy", "report", "target",
+];
 
 /// What a pure room may not name: paths, and macros and methods as [`Source::paths`] writes them.
 const EFFECTS: &[(&str, &str)] = &[
