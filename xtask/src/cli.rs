@@ -56,6 +56,9 @@ pub enum Verb {
     Image(ImageArgs),
     /// Compare what the images built so far cost
     Size(SizeArgs),
+    /// Where bases come from: list, lock, update, verify, export
+    #[command(subcommand)]
+    Base(BaseVerb),
     /// Serve an image under qemu-user, with the CPU of its platform
     Run(RunArgs),
     /// Check ELF files, or the program of an image, against a platform
@@ -84,7 +87,7 @@ Examples:
   cargo xtask image --platform linux/arm/v6 --platform linux/amd64 --to oci:/tmp/blog
   cargo xtask image --dry-run --json")]
 pub struct ImageArgs {
-    /// Base image: scratch or debian [default: xtask.toml]
+    /// Base image: scratch, alpine, raspbian or debian [default: xtask.toml]
     #[arg(long = "base", value_name = "BASE")]
     pub bases: Vec<Base>,
     /// Platform: linux/arm/v6, linux/arm/v7, linux/arm64 or linux/amd64 [default: xtask.toml]
@@ -105,7 +108,7 @@ pub struct ImageArgs {
     /// Debian's mirror, when apt on this machine is not configured with one [env: XTASK_DEBIAN_MIRROR]
     #[arg(long, value_name = "URL")]
     pub debian_mirror: Option<String>,
-    /// Resolve the packages of the base anew instead of using the versions resolved last
+    /// Take what the sources of the base have now, whatever docker/bases.lock says
     #[arg(long)]
     pub refresh: bool,
     /// Print the plan and do nothing
@@ -299,6 +302,77 @@ pub struct DoctorArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `cargo xtask base`.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+docker/bases.toml has the sources of each base, docker/bases.lock what they gave. A build takes what is locked, and writes
+nothing there.
+
+Examples:
+  cargo xtask base list
+  cargo xtask base lock raspbian
+  cargo xtask base update --dry-run
+  cargo xtask base verify debian --platform linux/arm/v6
+  cargo xtask base export raspbian oci:target/bases/raspbian")]
+pub enum BaseVerb {
+    /// Bases, their sources and platforms: locked or not, of which day, what a Pi pulls
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write what is missing in docker/bases.lock, from the first source that works here
+    Lock(BaseSelection),
+    /// Ask the locked sources anew, show what is different, and write it to docker/bases.lock
+    Update {
+        #[command(flatten)]
+        selection: BaseSelection,
+        /// Show what is different, and write nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Get or make each locked base again, and compare it with docker/bases.lock
+    Verify {
+        #[command(flatten)]
+        selection: BaseSelection,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write a base as an image layout, an archive for `docker load`, or a root file system
+    Export {
+        /// alpine, raspbian or debian
+        #[arg(value_name = "BASE")]
+        base: Base,
+        /// oci:PATH, docker-archive:PATH, or a file PATH.tar or PATH.tar.gz
+        #[arg(value_name = "DEST")]
+        to: String,
+        /// Platform of the base
+        #[arg(long, value_name = "PLATFORM", default_value = "linux/arm/v6")]
+        platform: Platform,
+        /// Debian's mirror, as for `image`
+        #[arg(long, value_name = "URL")]
+        debian_mirror: Option<String>,
+    },
+}
+
+/// Which bases and platforms.
+#[derive(Clone, Debug, Default, Args)]
+pub struct BaseSelection {
+    /// Bases [default: all]
+    #[arg(value_name = "BASE")]
+    pub bases: Vec<Base>,
+    /// Platforms [default: those that are locked; for a base that is not locked, those of xtask.toml]
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub platforms: Vec<Platform>,
+    /// Only this source, as `cargo xtask base list` names it
+    #[arg(long, value_name = "SOURCE")]
+    pub source: Option<String>,
+    /// Debian's mirror, as for `image`
+    #[arg(long, value_name = "URL")]
+    pub debian_mirror: Option<String>,
 }
 
 /// `cargo xtask cache`.

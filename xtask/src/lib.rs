@@ -9,6 +9,7 @@ pub mod context;
 pub mod cx;
 pub mod deb;
 pub mod elf;
+pub mod engine;
 pub mod error;
 pub mod http;
 pub mod isa;

@@ -181,6 +181,9 @@ pub struct TargetWaiver {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct BasePolicies {
+    /// Days after which a build says that what docker/bases.lock names is old.
+    #[serde(rename = "max-age-days")]
+    pub max_age_days: u64,
     /// `[base.debian]`.
     pub debian: DebianPolicy,
     /// `[base.raspbian]`.

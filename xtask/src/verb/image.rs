@@ -110,12 +110,13 @@ pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &
     let mut bases = Vec::new();
     let mut refused = false;
     for planned in &plan.images {
-        let options = base::debian::Options {
+        let request = base::Request {
             with: &planned.with,
-            mirror: args.debian_mirror.as_deref(),
+            debian_mirror: args.debian_mirror.as_deref(),
             refresh: args.refresh,
+            ..base::Request::new(planned.base, planned.platform)
         };
-        let base = base::resolve(cx, planned.base, planned.platform, &policy.base.debian, options)?;
+        let base = base::resolve(cx, &policy.base, &request)?;
         refused |= !base_runs(cx, policy, planned, &base)?;
         bases.push(base.image);
     }

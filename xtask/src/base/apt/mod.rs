@@ -59,6 +59,23 @@ pub enum Archive {
     Security,
 }
 
+impl Archive {
+    /// `main` or `security`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Archive::Main => "main",
+            Archive::Security => "security",
+        }
+    }
+
+    /// The archive of this name.
+    pub fn from_name(name: &str) -> Option<Archive> {
+        [Archive::Main, Archive::Security]
+            .into_iter()
+            .find(|archive| archive.name() == name)
+    }
+}
+
 /// One package at one version, pinned by the hash in the signed index.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Deb {
@@ -492,7 +509,10 @@ Debug::NoLocking "true";
             ));
             return Err(
                 if text.contains("404") || text.contains("not found") || text.contains("No such file") {
-                    error.hint("a mirror keeps only the newest versions: run again with --refresh, to take those")
+                    error.hint(
+                        "a mirror keeps only the newest versions, and this one has moved on: \
+                         `cargo xtask base update debian` takes those; --refresh does so for one image",
+                    )
                 } else {
                     error.hint("try again; --debian-mirror URL names another mirror")
                 },

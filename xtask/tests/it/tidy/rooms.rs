@@ -17,6 +17,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("cx", "cache shell ui"),
     ("deb", "error oci"),
     ("elf", ""),
+    ("engine", "error shell"),
     ("error", ""),
     ("http", "cache cx error ui"),
     ("isa", "elf target"),
@@ -24,7 +25,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("oci", "target"),
     ("plan", "oci policy target workspace::Facts"),
     ("policy", "audit target"),
-    ("publish", "cache error oci ui"),
+    ("publish", "cache engine error oci ui"),
     ("report", "elf oci policy ui::bytes"),
     ("run", "cache cx error oci publish shell target toolchain ui"),
     ("shell", "error ui"),
@@ -34,7 +35,7 @@ const IMPORTS: &[(&str, &str)] = &[
     // The verbs put the rooms together, so they know all of them.
     (
         "verb",
-        "audit base cache cli compile context cx deb elf error http isa oci plan policy publish report run shell target \
+        "audit base cache cli compile context cx deb elf engine error http isa oci plan policy publish report run shell target \
          toolchain ui workspace",
     ),
     ("workspace", "error shell"),
@@ -293,6 +294,7 @@ fn the_table_of_imports_has_a_direction() {
 fn bad_rooms_are_found() {
     let table: &[(&str, &str)] = &[
         ("elf", ""),
+        ("engine", "error shell"),
         ("oci", "target"),
         ("plan", "workspace::Facts"),
         ("target", ""),
