@@ -23,5 +23,6 @@ pub mod shell;
 pub mod target;
 pub mod toolchain;
 pub mod ui;
+pub mod units;
 pub mod verb;
 pub mod workspace;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::table::plain;
 use super::{Crates, Difference, ImageSize, Part};
 use crate::policy::Budget;
-use crate::ui::bytes;
+use crate::units::bytes;
 
 /// How many reasons a message names.
 const REASONS: usize = 3;

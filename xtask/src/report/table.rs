@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{Change, Crates, Part, PartName, Report, ShareKind, State};
-use crate::ui::bytes;
+use crate::units::{bytes, instructions, seconds};
 
 /// Columns of a terminal that nobody widened.
 const WIDTH: usize = 80;
@@ -88,24 +88,6 @@ fn deploys(report: &Report) -> String {
     }
     let note = "written, kept: bytes on the SD card, by a model (overlay2 on ext4)\n";
     columns(&rows, 1) + note
-}
-
-/// `0.4 s`, and never `0.0 s`.
-pub fn seconds(seconds: f64) -> String {
-    match seconds {
-        seconds if seconds < 0.05 => "< 0.1 s".to_owned(),
-        seconds if seconds < 100.0 => format!("{seconds:.1} s"),
-        seconds => format!("{:.0} min", seconds / 60.0),
-    }
-}
-
-/// Instructions for people: `312 M`.
-pub fn instructions(count: u64) -> String {
-    match count {
-        0..1_000_000 => format!("{:.0} k", count as f64 / 1e3),
-        1_000_000..10_000_000_000 => format!("{:.0} M", count as f64 / 1e6),
-        _ => format!("{:.1} G", count as f64 / 1e9),
-    }
 }
 
 /// What weighs most, in each image.

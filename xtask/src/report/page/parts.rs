@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{figures, open_table, row};
 use crate::report::table;
 use crate::report::{Change, Division, ImageSize, Part, PartName, Piece, Report, Share, ShareKind, State};
-use crate::ui::bytes;
+use crate::units::{self, bytes};
 
 /// Rows that are shown at once; the others open below them.
 const ROWS: usize = 10;
@@ -42,12 +42,12 @@ pub fn size(count: u64) -> String {
 
 /// Seconds for people.
 pub fn seconds(count: f64) -> String {
-    tight(&escape(&table::seconds(count)))
+    tight(&escape(&units::seconds(count)))
 }
 
 /// Instructions for people.
 pub fn instructions(count: u64) -> String {
-    tight(&table::instructions(count))
+    tight(&units::instructions(count))
 }
 
 /// A stacked bar, its parts in per cent of the largest.

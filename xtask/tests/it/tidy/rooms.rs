@@ -26,12 +26,13 @@ const IMPORTS: &[(&str, &str)] = &[
     ("plan", "oci policy target workspace::Facts"),
     ("policy", "audit target"),
     ("publish", "cache engine error oci ui"),
-    ("report", "elf oci policy ui::bytes"),
+    ("report", "elf oci policy units"),
     ("run", "cache cx error oci publish shell target toolchain ui"),
     ("shell", "error ui"),
     ("target", ""),
     ("toolchain", "cache cx deb error oci plan policy shell target ui"),
-    ("ui", "error"),
+    ("ui", "error units"),
+    ("units", ""),
     // The verbs put the rooms together, so they know all of them.
     (
         "verb",
@@ -43,7 +44,7 @@ const IMPORTS: &[(&str, &str)] = &[
 
 /// Rooms that turn values into values. They can be tested without a machine, and a plan made by them is made without touching one.
 const PURE: &[&str] = &[
-    "audit", "deb", "elf", "error", "isa", "oci", "plan", "policy", "report", "target",
+    "audit", "deb", "elf", "error", "isa", "oci", "plan", "policy", "report", "target", "units",
 ];
 
 /// What a pure room may not name: paths, and macros and methods as [`Source::paths`] writes them.
