@@ -6,6 +6,7 @@ pub mod cache;
 pub mod cli;
 pub mod compile;
 pub mod context;
+pub mod culprit;
 pub mod cx;
 pub mod deb;
 pub mod elf;

@@ -7,6 +7,7 @@
 pub mod arm;
 mod dynamic;
 pub mod sections;
+pub mod strip;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,7 +46,7 @@ pub enum ElfError {
 }
 
 impl ElfError {
-    fn invalid(what: &'static str, why: impl Into<String>) -> Self {
+    pub(crate) fn invalid(what: &'static str, why: impl Into<String>) -> Self {
         ElfError::Invalid { what, why: why.into() }
     }
 }

@@ -5,6 +5,7 @@ mod audit;
 mod base;
 mod chain;
 mod cli;
+mod culprit;
 mod engine;
 mod isa;
 mod oci;
