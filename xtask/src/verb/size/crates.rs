@@ -1,93 +1,99 @@
-//! Which crates a program came from, by the symbols of the same build before it was stripped.
+//! Which crates a program came from, by what its own build left behind: the program before it was stripped, and the linker's
+//! map.
 
 use std::fs;
 
 use serde_json::Value;
 
+use crate::compile::link_line_path;
+use crate::culprit::map::{LinkMap, Piece};
+use crate::culprit::name::crate_of;
 use crate::cx::Cx;
-use crate::elf::sections::{Symbol, sections, symbols};
+use crate::elf::sections::{Symbol, symbols};
+use crate::elf::strip::same_code;
 use crate::policy::Policy;
 use crate::report::Owned;
 use crate::target::Target;
 
 /// The label that says what the program was compiled for.
 const TRIPLE: &str = "xtask.binary.triple";
+/// Strings, tables and the like: their sections carry hashes instead of names.
+const UNNAMED: &str = "(Rust, constants without a name)";
+/// What only symbols tell, when they are no names of Rust's.
+const FOREIGN: &str = "(C and assembly)";
 
-/// Who owns which bytes of `program`, or why that is not known. Symbols of another build would be wrong without a sign of it,
-/// so they count only when everything that is loaded is equal.
+/// Who owns which bytes of `program`, or why that is not known. The evidence of another build would be wrong without a sign of
+/// it, so it counts only when everything that is loaded is equal.
 pub fn attribute(cx: &Cx, policy: &Policy, config: &Value, path: &str, program: &[u8]) -> Result<Vec<Owned>, String> {
-    let own = symbols(program).map_err(|error| error.to_string())?;
-    if !own.is_empty() {
-        return Ok(own.iter().map(owned).collect());
-    }
     let name = path.rsplit('/').next().unwrap_or(path);
     let triple = config["config"]["Labels"][TRIPLE].as_str();
     let target = triple
         .and_then(Target::from_triple)
         .filter(|_| name == policy.image.binary);
-    let Some(target) = target else {
-        return Err("it is stripped, and no build of this workspace".to_owned());
+    let build = match target {
+        Some(target) => of_build(cx, target, name, program),
+        None => Err("it is stripped, and no build of this workspace".to_owned()),
     };
+    // A program that nobody stripped tells itself, if less.
+    let own = || symbols(program).ok().filter(|own| !own.is_empty());
+    build.or_else(|why| own().map(|own| own.iter().map(by_symbol).collect()).ok_or(why))
+}
+
+fn of_build(cx: &Cx, target: &Target, name: &str, program: &[u8]) -> Result<Vec<Owned>, String> {
     let file = cx.root.join("target").join(target.triple).join("release").join(name);
     let shown = cx.show(&file);
-    let built =
-        fs::read(&file).map_err(|_| format!("it is stripped, and the build that it came from is not in {shown}"))?;
+    let built = fs::read(&file).map_err(|_| format!("the build that it came from is not in {shown}"))?;
+    if !same_code(program, &built).map_err(|error| format!("{shown}: {error}"))? {
+        return Err(format!("{shown} is another build"));
+    }
+    let mut map = link_line_path(cx, target).into_os_string();
+    map.push(".map");
+    if let Ok(text) = fs::read_to_string(&map) {
+        let map = LinkMap::parse(&text);
+        if map.is_of(&built) {
+            return Ok(map.pieces().iter().map(by_piece).collect());
+        }
+    }
     let found = symbols(&built).map_err(|error| format!("{shown}: {error}"))?;
-    if found.is_empty() {
-        return Err(format!("it is stripped, and so is {shown}"));
-    }
-    if !same_code(program, &built) {
-        return Err(format!("it is stripped, and {shown} is another build"));
-    }
-    Ok(found.iter().map(owned).collect())
-}
-
-/// Whether every section that is loaded lies at the same address in both, with the same bytes.
-fn same_code(stripped: &[u8], built: &[u8]) -> bool {
-    let loaded = |bytes: &[u8]| {
-        let found = sections(bytes).ok()?;
-        let loaded = found.into_iter().filter(|section| section.address != 0);
-        let content = loaded.map(|section| {
-            let (start, end) = (section.offset as usize, (section.offset + section.size) as usize);
-            (section.name, section.address, bytes[start..end].to_vec())
-        });
-        Some(content.collect::<Vec<_>>())
-    };
-    match (loaded(stripped), loaded(built)) {
-        (Some(a), Some(b)) => !a.is_empty() && a == b,
-        _ => false,
+    match found[..] {
+        [] => Err(format!("{shown} is stripped, and there is no map of its link")),
+        _ => Ok(found.iter().map(by_symbol).collect()),
     }
 }
 
-fn owned(symbol: &Symbol) -> Owned {
+fn by_symbol(symbol: &Symbol) -> Owned {
     Owned {
         address: symbol.address,
         size: symbol.size,
-        owner: owner(&symbol.name),
+        owner: crate_of(&symbol.name).unwrap_or_else(|| FOREIGN.to_owned()),
     }
 }
 
-/// The crate that a mangled name says; what is not Rust has none.
-fn owner(name: &str) -> String {
-    let demangled = rustc_demangle::try_demangle(name).map(|name| format!("{name:#}"));
-    demangled
-        .ok()
-        .as_deref()
-        .and_then(first_crate)
-        .unwrap_or("(C and assembly)")
-        .to_owned()
+fn by_piece(piece: &Piece) -> Owned {
+    Owned {
+        address: piece.start,
+        size: piece.end - piece.start,
+        owner: owner(piece),
+    }
 }
 
-/// `<alloc::vec::Vec<T> as core::ops::Drop>::drop` -> `alloc`: the first path in the name, which is where the code is written.
-fn first_crate(name: &str) -> Option<&str> {
-    let start = name.find(|c: char| c.is_ascii_alphabetic() || c == '_')?;
-    let rest = &name[start..];
-    let rest = ["dyn ", "mut ", "const ", "impl "]
-        .iter()
-        .find_map(|word| rest.strip_prefix(word))
-        .unwrap_or(rest);
-    let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))?;
-    rest[end..].starts_with("::").then_some(&rest[..end])
+/// The crate of an archive that rustc made, or of the function for which the section was made: link-time optimisation leaves
+/// one object for all Rust code, with a section for every function. Archives and objects of the tool chain keep their names.
+fn owner(piece: &Piece) -> String {
+    let file = piece.file.rsplit('/').next().unwrap_or(&piece.file);
+    if file == "<internal>" {
+        return "(made by the linker)".to_owned();
+    }
+    if let Some(name) = file.strip_suffix(".rlib").and_then(|stem| stem.strip_prefix("lib")) {
+        return name.rsplit_once('-').map_or(name, |(name, _)| name).to_owned();
+    }
+    if file.ends_with(".rcgu.o") {
+        let symbol = ["_R", "_ZN"].iter().find_map(|mark| piece.section.find(mark));
+        return symbol
+            .and_then(|at| crate_of(&piece.section[at..]))
+            .unwrap_or_else(|| UNNAMED.to_owned());
+    }
+    file.to_owned()
 }
 
 #[cfg(test)]
@@ -95,18 +101,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_crate_is_the_first_of_a_name() {
-        for (name, crate_name) in [
-            ("_ZN4core3ptr13drop_in_place17h0123456789abcdefE", "core"),
-            (
-                "_ZN62_$LT$actix_http..h1..Codec$u20$as$u20$core..fmt..Debug$GT$3fmt17h0123456789abcdefE",
-                "actix_http",
+    fn a_piece_is_of_the_archive_or_of_the_function_that_it_names() {
+        let of = |file: &str, section: &str| {
+            owner(&Piece {
+                start: 1,
+                end: 2,
+                file: file.to_owned(),
+                member: None,
+                section: section.to_owned(),
+            })
+        };
+        assert_eq!(
+            of("/t/deps/liblibsqlite3_sys-12aca714b0d0a8b0.rlib", ".text.sqlite3_open"),
+            "libsqlite3_sys"
+        );
+        let lto = "/t/deps/blog-07250bf5f054f9e1.blog.cace867b97a8b8cf-cgu.0.rcgu.o";
+        assert_eq!(
+            of(
+                lto,
+                ".text._RNvMs0_CsehPmfJ8gZmU_6argon2NtB5_6Argon220update_address_block"
             ),
-            ("_RNvCs1234_7mycrate3foo", "mycrate"),
-            ("sqlite3_open", "(C and assembly)"),
-            ("memcpy", "(C and assembly)"),
-        ] {
-            assert_eq!(owner(name), crate_name, "{name}");
-        }
+            "argon2"
+        );
+        assert_eq!(
+            of(lto, ".text._ZN4core3fmt5Write9write_fmt17h0123456789abcdefE"),
+            "core"
+        );
+        assert_eq!(of(lto, ".rodata..Lanon.0123.4"), UNNAMED);
+        assert_eq!(of("/zig/o/0123/libc.a", ".text.memcpy"), "libc.a");
+        assert_eq!(of("/zig/o/0123/crt1.o", ".text._start"), "crt1.o");
+        assert_eq!(of("<internal>", ".ARM.exidx"), "(made by the linker)");
     }
 }
