@@ -332,3 +332,31 @@ fn a_saved_report_stays_readable() {
     later["images"][0]["something"] = json!("of a later minor change");
     assert!(Report::from_json(later.to_string().as_bytes()).is_ok());
 }
+
+#[test]
+fn every_field_is_in_the_document() {
+    fn keys(value: &Value, found: &mut std::collections::BTreeSet<String>) {
+        match value {
+            Value::Object(fields) => fields.iter().for_each(|(key, value)| {
+                found.insert(key.clone());
+                keys(value, found);
+            }),
+            Value::Array(items) => items.iter().for_each(|item| keys(item, found)),
+            _ => {}
+        }
+    }
+    let mut found = std::collections::BTreeSet::new();
+    keys(
+        &serde_json::from_str(include_str!("size/report.json")).unwrap(),
+        &mut found,
+    );
+    let document = include_str!("../../../docs/size-report.md");
+    let missing: Vec<&String> = found
+        .iter()
+        .filter(|key| !document.contains(&format!("`{key}`")) && !document.contains(&format!("\"{key}\"")))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/size-report.md does not say what these are: {missing:?}"
+    );
+}
