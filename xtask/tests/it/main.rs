@@ -15,4 +15,5 @@ mod oci;
 mod publish;
 mod require;
 mod run;
+mod size;
 mod tidy;
