@@ -18,6 +18,7 @@ pub mod policy;
 pub mod publish;
 pub mod run;
 pub mod shell;
+pub mod source;
 pub mod target;
 pub mod toolchain;
 pub mod ui;

@@ -1,6 +1,7 @@
 //! OCI image-spec: digests, layers, images, layouts, references, and the final stage of a Dockerfile. Pure: bytes in, bytes out.
 
 pub mod archive;
+pub mod claims;
 pub mod digest;
 pub mod dockerfile;
 pub mod image;

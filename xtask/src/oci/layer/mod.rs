@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use read::{Limits, decompress, read_entries, read_tar};
+pub(crate) use read::{parse_pax, until_nul};
 pub use write::{Compressed, LayerBuilder, write_tar};
 
 use super::{Digest, media};

@@ -27,13 +27,14 @@ const IMPORTS: &[(&str, &str)] = &[
     ("publish", "cache error oci ui"),
     ("run", "cache cx error oci publish shell target toolchain ui"),
     ("shell", "error ui"),
+    ("source", "cache cx error oci publish target"),
     ("target", ""),
     ("toolchain", "cache cx deb error oci plan policy shell target ui"),
     ("ui", "error"),
     // The verbs put the rooms together, so they know all of them.
     (
         "verb",
-        "audit base cache cli compile context cx deb elf error http isa oci plan policy publish run shell target toolchain ui \
+        "audit base cache cli compile context cx deb elf error http isa oci plan policy publish run shell source target toolchain ui \
          workspace",
     ),
     ("workspace", "error shell"),
