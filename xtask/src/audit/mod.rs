@@ -5,7 +5,11 @@
 
 mod checks;
 mod glibc;
+pub mod packages;
+pub mod parts;
 mod report;
+pub mod sarif;
+pub mod verdict;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

@@ -20,6 +20,8 @@ const LAYERS: usize = 1024;
 pub struct Claim {
     /// The whole name (`io.containerd.image.name`), else the tag, else nothing.
     pub name: Option<String>,
+    /// The tag (`org.opencontainers.image.ref.name`), its own.
+    pub tag: Option<String>,
     /// The manifest; its digest was checked.
     pub manifest: Descriptor,
     /// `platform` of the index entry: `linux/arm/v6`. `None` when the entry gives none.
@@ -189,6 +191,7 @@ fn one(
     }
     claims.images.push(Claim {
         name: name.map(str::to_owned),
+        tag: descriptor.annotations.get(REF_NAME).cloned(),
         entry: descriptor.platform.as_ref().map(shown),
         manifest: descriptor,
         said: shown(&config),

@@ -7,6 +7,7 @@ pub mod dockerfile;
 pub mod image;
 pub mod layer;
 pub mod layout;
+pub mod overlay;
 pub mod reference;
 pub mod time;
 pub mod tree;

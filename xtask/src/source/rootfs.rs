@@ -33,7 +33,11 @@ impl Rootfs {
                 let name = path.display().to_string();
                 let file = File::open(path).context(|| format!("cannot read {name}"))?;
                 let mut tar = decompress(file).context(|| format!("cannot unpack {name}"))?;
-                walk_tar(&mut tar, &name, bounds, visit)
+                match walk_tar(&mut tar, &name, bounds, visit)? {
+                    true => Ok(()),
+                    false => Err(Error::new(format!("{name} is cut: the end of the tar is missing"))
+                        .hint("fetch or make it again; `tar -cf` ends it properly")),
+                }
             }
             Rootfs::Directory(path) => {
                 let mut left = bounds.entries;
