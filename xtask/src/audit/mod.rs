@@ -5,8 +5,12 @@
 
 mod checks;
 mod glibc;
+pub mod packages;
+pub mod parts;
 mod report;
 pub mod waive;
+pub mod sarif;
+pub mod verdict;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

@@ -102,6 +102,10 @@ rules! {
     BuildId = "note.build-id", "Build ID";
     /// Section headers and symbol table.
     Symbols = "note.symbols", "Symbols";
+    /// Index entry, configuration, label and code of an image name one platform.
+    Platform = "image.platform", "Platform";
+    /// What an image starts is in it.
+    Program = "image.program", "Program";
     /// Every waiver of the policy still has its finding.
     Waiver = "policy.waiver", "Waiver";
 }
@@ -273,7 +277,7 @@ impl fmt::Display for Report {
 }
 
 /// Control characters, and those that reorder or hide text, in their escaped form.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {
         let hides =

@@ -30,16 +30,11 @@ const IMPORTS: &[(&str, &str)] = &[
     ("report", "elf oci policy units"),
     ("run", "cache cx error oci publish shell target toolchain ui"),
     ("shell", "error ui"),
+    ("source", "cache cx error oci publish target"),
     ("target", ""),
     ("toolchain", "cache cx deb error oci plan policy shell target ui"),
     ("ui", "error units"),
     ("units", ""),
-    // The verbs put the rooms together, so they know all of them.
-    (
-        "verb",
-        "audit base cache cli compile context cx deb elf engine error http isa oci plan policy publish report run \
-         shell target toolchain ui workspace",
-    ),
     ("workspace", "error shell"),
 ];
 
