@@ -16,6 +16,7 @@ pub mod verdict;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::elf::strip::{Keep, same_code, strip};
 use crate::target::{FloatAbi, Platform, Target};
 use checks::{Checks, Origin};
 use code::Code;
@@ -72,6 +73,57 @@ impl Binary {
     pub fn digest(&self) -> &str {
         &self.report.digest
     }
+}
+
+impl Binary {
+    /// The same program without names, as it is shipped: every loaded byte is shown to be the same as in what was audited.
+    /// The report is of the shipped bytes then, and says what was audited.
+    ///
+    /// # Errors
+    ///
+    /// The report with one finding more, when names cannot be taken away or something else went with them.
+    pub fn stripped(self) -> Result<Binary, Box<Report>> {
+        let shipped = strip(&self.bytes, Keep::Nothing);
+        let same = shipped
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|shipped| same_code(&self.bytes, shipped));
+        let mut report = self.report;
+        let (passed, found) = match &same {
+            Ok(true) => (true, "every loaded byte is that of what was audited".to_owned()),
+            Ok(false) => (false, "other loaded bytes than what was audited".to_owned()),
+            Err(error) => (false, error.to_string()),
+        };
+        let (rule, expected) = (Rule::SameCode, "the same code without names");
+        if !passed {
+            report.findings.push(Finding {
+                rule,
+                found: found.clone(),
+                expected: expected.to_owned(),
+                hint: "the file is laid out as no linker known here does it".to_owned(),
+            });
+        }
+        report.checks.push(Check {
+            rule,
+            outcome: if passed { Outcome::Passed } else { Outcome::Failed },
+            found,
+            expected: Some(expected.to_owned()),
+            waived: None,
+        });
+        match shipped {
+            Ok(bytes) if passed => {
+                report.audited = Some(std::mem::replace(&mut report.digest, digest_of(&bytes)));
+                report.size = bytes.len() as u64;
+                Ok(Binary { bytes, report })
+            }
+            _ => Err(Box::new(report)),
+        }
+    }
+}
+
+fn digest_of(bytes: &[u8]) -> String {
+    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
 }
 
 /// Audits a program that is to go into an image. The error is the report with all findings.
@@ -142,12 +194,12 @@ fn conclude(
     checks: Checks,
     code: Option<Code>,
 ) -> Report {
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     let (checks, findings) = checks.finish();
     Report {
         file: file.to_owned(),
         size: bytes.len() as u64,
-        digest: format!("sha256:{hex}"),
+        digest: digest_of(bytes),
+        audited: None,
         platform,
         triple,
         depth: if code.is_some() {

@@ -117,6 +117,8 @@ rules! {
     Platform = "image.platform", "Platform";
     /// What an image starts is in it.
     Program = "image.program", "Program";
+    /// What is shipped has the code of what was audited.
+    SameCode = "strip.code", "Code after stripping";
     /// Every waiver of the policy still has its finding.
     Waiver = "policy.waiver", "Waiver";
 }
@@ -200,6 +202,9 @@ pub struct Report {
     pub size: u64,
     /// `sha256:` and the digest of the bytes in hexadecimal.
     pub digest: String,
+    /// What was audited, when that is not the file itself: `sha256:` and the digest of the same program with its symbols.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audited: Option<String>,
     /// The platform that it was held against.
     pub platform: Platform,
     /// The Rust target triple that it was held against; `None` for a file of a base.
