@@ -16,6 +16,7 @@ pub mod oci;
 pub mod plan;
 pub mod policy;
 pub mod publish;
+pub mod registry;
 pub mod run;
 pub mod shell;
 pub mod target;

@@ -10,6 +10,7 @@ mod http;
 mod isa;
 mod oci;
 mod publish;
+mod registry;
 mod require;
 mod run;
 mod tidy;

@@ -25,6 +25,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("plan", "oci policy target workspace::Facts"),
     ("policy", "audit target"),
     ("publish", "cache error oci ui"),
+    ("registry", "cx error http oci target"),
     ("run", "cache cx error oci publish shell target toolchain ui"),
     ("shell", "error ui"),
     ("target", ""),
@@ -33,8 +34,8 @@ const IMPORTS: &[(&str, &str)] = &[
     // The verbs put the rooms together, so they know all of them.
     (
         "verb",
-        "audit base cache cli compile context cx deb elf error http isa oci plan policy publish run shell target toolchain ui \
-         workspace",
+        "audit base cache cli compile context cx deb elf error http isa oci plan policy publish registry run shell target toolchain \
+         ui workspace",
     ),
     ("workspace", "error shell"),
 ];
