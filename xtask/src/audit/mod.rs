@@ -4,14 +4,21 @@
 //! shows all there is to repair. A [`Binary`] exists only for bytes without findings.
 
 mod checks;
+pub mod code;
 mod glibc;
+pub mod packages;
+pub mod parts;
 mod report;
+pub mod sarif;
+pub mod verdict;
+pub mod waive;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::target::{FloatAbi, Platform, Target};
 use checks::{Checks, Origin};
+use code::Code;
 
 pub use report::{Check, Depth, Finding, Outcome, Report, Rule};
 
@@ -70,6 +77,7 @@ impl Binary {
 /// Audits a program that is to go into an image. The error is the report with all findings.
 pub fn audit(bytes: Vec<u8>, expectation: &Expectation) -> Result<Binary, Box<Report>> {
     let mut checks = Checks::new(expectation.platform, Origin::Compiled);
+    let mut code = None;
     if let Some(elf) = checks.readable(&bytes) {
         checks.target(expectation.target);
         checks.identity(&elf);
@@ -77,10 +85,11 @@ pub fn audit(bytes: Vec<u8>, expectation: &Expectation) -> Result<Binary, Box<Re
         checks.arm(&elf, expectation.target.float_abi);
         checks.linking(&elf, expectation);
         checks.hardening(&elf);
+        code = checks.code(&bytes, &elf);
     }
     checks.waive(&expectation.waivers);
     let triple = Some(expectation.target.triple.to_owned());
-    let report = conclude(&bytes, &expectation.file, expectation.platform, triple, checks);
+    let report = conclude(&bytes, &expectation.file, expectation.platform, triple, checks, code);
     if report.findings.is_empty() {
         Ok(Binary { bytes, report })
     } else {
@@ -115,15 +124,24 @@ fn judge(
     waivers: &[Waiver],
 ) -> Report {
     let mut checks = Checks::new(platform, origin);
+    let mut code = None;
     if let Some(elf) = checks.readable(bytes) {
         checks.identity(&elf);
         checks.arm(&elf, float_abi);
+        code = checks.code(bytes, &elf);
     }
     checks.waive(waivers);
-    conclude(bytes, file, platform, None, checks)
+    conclude(bytes, file, platform, None, checks, code)
 }
 
-fn conclude(bytes: &[u8], file: &str, platform: Platform, triple: Option<String>, checks: Checks) -> Report {
+fn conclude(
+    bytes: &[u8],
+    file: &str,
+    platform: Platform,
+    triple: Option<String>,
+    checks: Checks,
+    code: Option<Code>,
+) -> Report {
     let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     let (checks, findings) = checks.finish();
     Report {
@@ -132,8 +150,13 @@ fn conclude(bytes: &[u8], file: &str, platform: Platform, triple: Option<String>
         digest: format!("sha256:{hex}"),
         platform,
         triple,
-        depth: Depth::Tags,
+        depth: if code.is_some() {
+            Depth::Instructions
+        } else {
+            Depth::Tags
+        },
         checks,
         findings,
+        code,
     }
 }

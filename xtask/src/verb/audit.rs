@@ -206,5 +206,6 @@ fn nothing_to_start(name: &str, platform: Platform, problem: String) -> Report {
             expected,
             hint: "ENTRYPOINT must name a file that COPY puts into the image, by its absolute path".to_owned(),
         }],
+        code: None,
     }
 }

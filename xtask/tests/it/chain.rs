@@ -61,9 +61,13 @@ fn bases() -> Vec<Base> {
 /// Makes the image of the repository as it is, once; returns what `cargo xtask image` printed.
 fn image(base: Base) -> &'static str {
     static SCRATCH: OnceLock<String> = OnceLock::new();
+    static ALPINE: OnceLock<String> = OnceLock::new();
+    static RASPBIAN: OnceLock<String> = OnceLock::new();
     static DEBIAN: OnceLock<String> = OnceLock::new();
     let made = match base {
         Base::Scratch => &SCRATCH,
+        Base::Alpine => &ALPINE,
+        Base::Raspbian => &RASPBIAN,
         Base::Debian => &DEBIAN,
     };
     made.get_or_init(|| {

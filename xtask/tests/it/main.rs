@@ -3,9 +3,12 @@
 
 mod audit;
 mod base;
+mod base_own;
 mod chain;
 mod cli;
+mod culprit;
 mod deny;
+mod engine;
 mod http;
 mod isa;
 mod oci;
@@ -13,4 +16,5 @@ mod publish;
 mod registry;
 mod require;
 mod run;
+mod size;
 mod tidy;
