@@ -97,7 +97,7 @@ pub fn give(cx: &Cx, policy: &BasePolicies, request: &Request<'_>, source: &Sour
         }
         Source::Minirootfs { mirror, branch } => alpine::minirootfs(cx, mirror, branch, request.platform, want),
         Source::RaspbianArchive { mirrors } => raspbian::archive(cx, mirrors, &policy.raspbian, want),
-        Source::RaspbianRebuilt => raspbian::rebuild(cx, &policy.raspbian, want),
+        Source::RaspbianRebuilt => raspbian::rebuild(cx, &policy.raspbian, request.debian_mirror, want),
         other => Err(Error::new(format!("{other} is not known yet"))),
     }
 }

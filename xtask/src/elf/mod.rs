@@ -5,7 +5,9 @@
 //! file or by a constant named here; a lie in the file is an error that names it, never a panic.
 
 pub mod arm;
+pub mod code;
 mod dynamic;
+pub mod strip;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,7 +46,7 @@ pub enum ElfError {
 }
 
 impl ElfError {
-    fn invalid(what: &'static str, why: impl Into<String>) -> Self {
+    pub(crate) fn invalid(what: &'static str, why: impl Into<String>) -> Self {
         ElfError::Invalid { what, why: why.into() }
     }
 }

@@ -255,6 +255,7 @@ impl Layer {
         match self.media_type.as_str() {
             media::DOCKER_LAYER_GZIP => media::LAYER_GZIP,
             media::DOCKER_LAYER_TAR => media::LAYER_TAR,
+            media::DOCKER_LAYER_ZSTD => media::LAYER_ZSTD,
             other => other,
         }
     }
