@@ -12,6 +12,7 @@ mod cache;
 mod input;
 mod places;
 mod provision;
+mod sizes;
 mod triples;
 mod whole;
 

@@ -16,4 +16,5 @@ mod oci;
 mod publish;
 mod require;
 mod run;
+mod size;
 mod tidy;

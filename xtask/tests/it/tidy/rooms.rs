@@ -11,7 +11,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("audit", "culprit elf isa target"),
     ("base", "audit cache cx deb elf error http oci policy publish shell target toolchain ui"),
     ("cache", "error"),
-    ("cli", "oci plan::StdChoice target"),
+    ("cli", "oci plan::StdChoice report::Bandwidth target"),
     ("compile", "cache culprit cx elf error plan shell target toolchain"),
     ("context", "oci"),
     ("culprit", "elf isa target"),
@@ -27,16 +27,21 @@ const IMPORTS: &[(&str, &str)] = &[
     ("plan", "oci policy target workspace::Facts"),
     ("policy", "audit target"),
     ("publish", "cache engine error oci ui"),
+    ("report", "elf oci policy units"),
     ("run", "cache cx error oci publish shell target toolchain ui"),
     ("shell", "error ui"),
+    ("source", "cache cx error oci publish target"),
     ("target", ""),
     ("toolchain", "cache cx deb error oci plan policy shell target ui"),
-    ("ui", "error"),
+    ("ui", "error units"),
+    ("units", ""),
     ("workspace", "error shell"),
 ];
 
 /// Rooms that turn values into values. They can be tested without a machine, and a plan made by them is made without touching one.
-const PURE: &[&str] = &["audit", "culprit", "deb", "elf", "error", "isa", "oci", "plan", "policy", "target"];
+const PURE: &[&str] = &[
+    "audit", "culprit", "deb", "elf", "error", "isa", "oci", "plan", "policy", "report", "target", "units",
+];
 
 /// What a pure room may not name: paths, and macros and methods as [`Source::paths`] writes them.
 const EFFECTS: &[(&str, &str)] = &[
