@@ -3,6 +3,7 @@
 
 mod audit;
 mod base;
+mod base_alpine;
 mod base_own;
 mod chain;
 mod cli;
