@@ -2,7 +2,7 @@
 //!
 //! Layout: `sha256/<hex>` fetched files by content; `tree/<name>/<key>` unpacked trees, complete or absent;
 //! `record/<kind>/<key>.json` small decisions; `lock/` files that keep parallel runs apart; `tmp/` work in progress;
-//! `zig/` what zig keeps for itself; `damaged/` blobs that were found to be. Everything appears under its final name by
+//! `work/<name>/<key>` long work that is taken up again; `zig/` what zig keeps for itself; `damaged/` blobs that were found to be. Everything appears under its final name by
 //! rename and leaves it by rename, so a killed run leaves nothing that a later run would trust.
 //!
 //! A run that takes anything from the cache holds `lock/in-use` together with others until it ends; who deletes holds it alone.
@@ -152,6 +152,12 @@ impl Cache {
         aside.close().context(failed)
     }
 
+    /// A directory for long work, which a later run takes up where a killed one ended: `work/NAME/KEY`. Whoever uses it keeps
+    /// others out, and removes it when the work is done.
+    pub fn work(&self, name: &str, key: &str) -> Result<PathBuf> {
+        self.make(&format!("work/{name}/{key}"))
+    }
+
     /// A new temporary directory on the same file system, removed when dropped.
     pub fn temp_dir(&self) -> Result<tempfile::TempDir> {
         let dir = self.make("tmp")?;
@@ -218,6 +224,19 @@ impl Cache {
         let path = dir.join(&name);
         write_atomically(&path, bytes)?;
         Ok((name, path))
+    }
+
+    /// Where something that is being fetched grows, so that a later run can go on with it: a file in `tmp/` that has this name
+    /// for as long as nobody sweeps. It may be there, whole, half or wrong: trust it when its content was checked.
+    pub fn partial(&self, name: &str) -> Result<PathBuf> {
+        Ok(self.make("tmp")?.join(format!("partial-{name}")))
+    }
+
+    /// Takes in a file that lies in the cache's own `tmp/` and was found to have this SHA-256 (hex): it is renamed, not copied.
+    pub fn adopt(&self, file: &Path, sha256: &str) -> Result<PathBuf> {
+        let path = self.make("sha256")?.join(sha256);
+        fs::rename(file, &path).context(|| format!("cannot store {}", path.display()))?;
+        Ok(path)
     }
 
     /// An unpacked tree: made by `fill` in a temporary directory, then renamed. `key` is a digest of everything it depends on.
@@ -287,7 +306,7 @@ impl Cache {
                 fs::remove_file(&path).context(|| format!("cannot delete {}", path.display()))?;
             }
         }
-        for group in ["tree", "record"] {
+        for group in ["tree", "record", "work"] {
             for path in children(&self.root.join(group))? {
                 // Fails, as it should, when there is something in it.
                 let _ = fs::remove_dir(&path);
@@ -313,7 +332,11 @@ impl Cache {
         }
         for kind in ["tree", "record", "work"] {
             let groups = match kind {
-                "work" => ["damaged", "zig"].map(|name| self.root.join(name)).to_vec(),
+                "work" => {
+                    let mut groups = children(&self.root.join(kind))?;
+                    groups.extend(["damaged", "zig"].map(|name| self.root.join(name)));
+                    groups
+                }
                 kind => children(&self.root.join(kind))?,
             };
             for group in groups {

@@ -6,7 +6,7 @@ use std::fmt::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::oci::{Destination, ImageName};
+use crate::oci::{Destination, ImageName, Location};
 use crate::policy::Policy;
 use crate::target::{Base, Platform, Target};
 use crate::workspace::Facts;
@@ -55,6 +55,8 @@ pub struct Request {
     pub load: bool,
     /// `--with`.
     pub with: Vec<String>,
+    /// `--base-image`.
+    pub base_image: Option<Location>,
     /// `--std`.
     pub std: Option<StdChoice>,
 }
@@ -106,6 +108,8 @@ pub struct ImagePlan {
     pub needed: Vec<String>,
     /// Packages added to the base.
     pub with: Vec<String>,
+    /// A base of the user's own, in the place of the one that the sources give.
+    pub base_image: Option<Location>,
     /// Compressed bytes it may have.
     pub budget: Option<u64>,
     /// Where it goes.
@@ -118,9 +122,9 @@ impl ImagePlan {
         image_tag(self.base, self.platform)
     }
 
-    /// The row of its triple.
-    pub fn target(&self) -> &'static Target {
-        self.base.target(self.platform)
+    /// The row of its triple; `None` in a plan that was not made by [`resolve`].
+    pub fn target(&self) -> Option<&'static Target> {
+        Target::from_triple(&self.triple)
     }
 }
 
@@ -149,12 +153,37 @@ pub fn resolve(
     } else {
         &request.platforms
     });
-    if !request.with.is_empty() && bases.iter().all(|base| *base == Base::Scratch) {
-        return Err("--with adds packages to a base, and scratch has no packages: add `--base debian`".to_owned());
+    if !request.with.is_empty() && !bases.contains(&Base::Debian) {
+        let names: Vec<&str> = bases.iter().map(|base| base.name()).collect();
+        return Err(format!(
+            "--with adds packages of Debian's archive, and {} takes none: add `--base debian`",
+            names.join(" or ")
+        ));
+    }
+    if let Some(image) = &request.base_image {
+        match request.bases[..] {
+            [base] if base != Base::Scratch => {}
+            _ => {
+                return Err(format!(
+                    "--base-image {image}: say with one --base which kind it is (alpine for static programs; raspbian or \
+                     debian for those that need glibc)"
+                ));
+            }
+        }
+        if !request.with.is_empty() {
+            return Err("--with adds packages of Debian's archive, and cannot do so to --base-image".to_owned());
+        }
     }
     let mut images = Vec::new();
     for &base in &bases {
         for &platform in &platforms {
+            let Some(target) = base.target(platform) else {
+                let known: Vec<String> = base.platforms().map(|platform| platform.to_string()).collect();
+                return Err(format!(
+                    "there is no base {base} for {platform}, only for {}: for {platform} take `--base debian`",
+                    known.join(", ")
+                ));
+            };
             let tag = image_tag(base, platform);
             let name = ImageName::new(&policy.image.name, &tag).map_err(|error| format!("[image] name: {error}"))?;
             let mut destinations = request.destinations.clone();
@@ -170,15 +199,16 @@ pub fn resolve(
             images.push(ImagePlan {
                 base,
                 platform,
-                triple: base.target(platform).triple.to_owned(),
+                triple: target.triple.to_owned(),
                 name,
                 needed: policy.needed(base).to_vec(),
-                with: if base == Base::Scratch {
-                    Vec::new()
-                } else {
+                with: if base == Base::Debian {
                     request.with.clone()
+                } else {
+                    Vec::new()
                 },
-                budget: policy.budget.get(&base).copied(),
+                base_image: request.base_image.clone(),
+                budget: policy.budget.get(&base).map(|budget| budget.pull),
                 destinations,
             });
         }
@@ -251,10 +281,14 @@ impl Plan {
             } else {
                 format!(" with {}", image.with.join(", "))
             };
+            let from = image.base_image.as_ref().map(|image| format!(" from {image}"));
             let _ = writeln!(
                 text,
-                "assemble {} for {} on {}{with}",
-                image.name, image.platform, image.base
+                "assemble {} for {} on {}{with}{}",
+                image.name,
+                image.platform,
+                image.base,
+                from.unwrap_or_default()
             );
             for destination in &image.destinations {
                 let _ = writeln!(text, "publish  {} to {destination}", image.name);
@@ -324,6 +358,41 @@ mod tests {
         let text = serde_json::to_string(&plan).unwrap();
         let again: Plan = serde_json::from_str(&text).unwrap();
         assert_eq!(again.text(), plan.text());
+    }
+
+    #[test]
+    fn raspbian_is_for_the_zero_alone() {
+        let request = |platform| Request {
+            bases: vec![Base::Raspbian],
+            platforms: vec![platform],
+            ..Request::default()
+        };
+        let plan = resolve(&request(Platform::ArmV6), &policy(), &facts(), none).unwrap();
+        assert_eq!(plan.images[0].triple, "arm-unknown-linux-gnueabihf");
+        let error = resolve(&request(Platform::ArmV7), &policy(), &facts(), none).unwrap_err();
+        assert_eq!(
+            error,
+            "there is no base raspbian for linux/arm/v7, only for linux/arm/v6: for linux/arm/v7 take `--base debian`"
+        );
+    }
+
+    #[test]
+    fn a_base_of_the_users_own_needs_its_kind() {
+        let request = |bases: &[Base]| Request {
+            bases: bases.to_vec(),
+            base_image: Some("./rootfs.tar".parse().unwrap()),
+            ..Request::default()
+        };
+        let plan = resolve(&request(&[Base::Debian]), &policy(), &facts(), none).unwrap();
+        assert!(
+            plan.text().contains("for linux/arm/v6 on debian from ./rootfs.tar"),
+            "{}",
+            plan.text()
+        );
+        for bases in [&[][..], &[Base::Scratch], &[Base::Alpine, Base::Debian]] {
+            let error = resolve(&request(bases), &policy(), &facts(), none).unwrap_err();
+            assert!(error.contains("which kind it is"), "{error}");
+        }
     }
 
     #[test]

@@ -20,10 +20,82 @@ pub struct Policy {
     pub audit: AuditPolicy,
     /// How bases are composed.
     pub base: BasePolicies,
-    /// Compressed bytes that an image of a base may have.
-    pub budget: BTreeMap<Base, u64>,
+    /// What an image of a base may weigh.
+    pub budget: BTreeMap<Base, Budget>,
     /// Pinned tools.
     pub tools: BTreeMap<String, Tool>,
+}
+
+/// An entry of `[budget]`, in bytes: a number is that for the whole pull, a table names it `pull`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Budget {
+    /// Manifest, configuration and all layers, compressed.
+    pub pull: u64,
+    /// The layers of the app, compressed.
+    pub app: Option<u64>,
+    /// The layers of the base, compressed.
+    pub base: Option<u64>,
+    /// Content of all files.
+    pub unpacked: Option<u64>,
+    /// The program's file.
+    pub program: Option<u64>,
+    /// What packages of the base take of the pull.
+    pub packages: BTreeMap<String, u64>,
+    /// What crates have in the program's file.
+    pub crates: BTreeMap<String, u64>,
+}
+
+impl<'de> Deserialize<'de> for Budget {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            pull: u64,
+            app: Option<u64>,
+            base: Option<u64>,
+            unpacked: Option<u64>,
+            program: Option<u64>,
+            #[serde(default)]
+            packages: BTreeMap<String, u64>,
+            #[serde(default)]
+            crates: BTreeMap<String, u64>,
+        }
+        // Not `untagged`: its only message would be that no variant matched.
+        struct Either;
+        impl<'de> serde::de::Visitor<'de> for Either {
+            type Value = Budget;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("bytes, or a table with `pull`")
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, pull: i64) -> Result<Budget, E> {
+                let pull = u64::try_from(pull).map_err(|_| E::custom("a budget is not below 0"))?;
+                self.visit_u64(pull)
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, pull: u64) -> Result<Budget, E> {
+                Ok(Budget {
+                    pull,
+                    ..Budget::default()
+                })
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Budget, A::Error> {
+                let table = Table::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                Ok(Budget {
+                    pull: table.pull,
+                    app: table.app,
+                    base: table.base,
+                    unpacked: table.unpacked,
+                    program: table.program,
+                    packages: table.packages,
+                    crates: table.crates,
+                })
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 /// `[image]`.
@@ -167,8 +239,52 @@ pub struct TargetWaiver {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct BasePolicies {
+    /// Days after which a build says that what docker/bases.lock names is old.
+    #[serde(rename = "max-age-days")]
+    pub max_age_days: u64,
     /// `[base.debian]`.
     pub debian: DebianPolicy,
+    /// `[base.raspbian]`.
+    pub raspbian: RaspbianPolicy,
+}
+
+/// `[base.raspbian]`: what is taken from Raspbian's archive.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RaspbianPolicy {
+    /// Code name of the release.
+    pub suite: String,
+    /// What the base has.
+    pub packages: Vec<String>,
+    /// What stays out although something depends on it.
+    #[serde(default)]
+    pub omit: Vec<String>,
+    /// `[base.raspbian.rebuild]`.
+    pub rebuild: RebuildPolicy,
+}
+
+/// `[base.raspbian.rebuild]`: what of Debian's glibc is compiled, and with what.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RebuildPolicy {
+    /// Code name of the release of Debian that sources and tools are from.
+    pub suite: String,
+    /// Its other names on a mirror.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// Major version of its gcc.
+    pub gcc: String,
+    /// Packages with the tools, headers and gcc's source, without what they depend on.
+    pub tools: Vec<String>,
+    /// Libraries that the base has, besides the loader.
+    pub libraries: Vec<String>,
+}
+
+impl RebuildPolicy {
+    /// The package with gcc's source.
+    pub fn gcc_source(&self) -> String {
+        format!("gcc-{}-source", self.gcc)
+    }
 }
 
 /// `[base.debian]`.
@@ -326,9 +442,35 @@ mod tests {
             );
         }
         assert!(
-            policy.needed(Base::Scratch).is_empty(),
-            "a scratch image holds no library"
+            policy.needed(Base::Scratch).is_empty() && policy.needed(Base::Alpine).is_empty(),
+            "the program of a scratch image, and so that of an alpine image, needs no library"
         );
+    }
+
+    #[test]
+    fn a_budget_is_a_number_or_a_table() {
+        let with = |budget: &str| {
+            let text = TEXT.lines().filter(|line| !line.starts_with("scratch = 1"));
+            let text: Vec<&str> = text.collect();
+            Policy::parse(
+                &text
+                    .join("\n")
+                    .replace("[budget]", &format!("[budget]\nscratch = {budget}")),
+            )
+        };
+        let budget = |text| with(text).map(|policy| policy.budget[&Base::Scratch].clone());
+        assert_eq!(budget("5").map(|budget| (budget.pull, budget.app)), Ok((5, None)));
+        let table = budget("{ pull = 5, app = 4, crates = { diesel = 3 } }").unwrap();
+        assert_eq!((table.pull, table.app, table.crates["diesel"]), (5, Some(4), 3));
+        for (wrong, why) in [
+            ("-1", "not below 0"),
+            ("\"5\"", "a table with `pull`"),
+            ("{ app = 5 }", "missing field `pull`"),
+            ("{ pull = 5, aps = 5 }", "unknown field `aps`"),
+        ] {
+            let error = with(wrong).unwrap_err();
+            assert!(error.contains(why), "{wrong}: {error}");
+        }
     }
 
     #[test]

@@ -88,6 +88,16 @@ impl Platform {
         }
     }
 
+    /// The directory of Alpine's mirrors for this platform. Alpine's `armhf` is ARMv6; Debian's is ARMv7.
+    pub fn alpine_architecture(self) -> &'static str {
+        match self {
+            Platform::ArmV6 => "armhf",
+            Platform::ArmV7 => "armv7",
+            Platform::Arm64 => "aarch64",
+            Platform::Amd64 => "x86_64",
+        }
+    }
+
     /// The Debian architecture whose packages run on this platform. For v6 that is `armel` (ARMv5T, soft float):
     /// Debian's `armhf` is ARMv7.
     pub fn debian_architecture(self) -> &'static str {
@@ -313,39 +323,51 @@ impl Target {
 pub enum Base {
     /// Nothing at all: the binary is static.
     Scratch,
+    /// Alpine's root file system, for its shell and its tools: the binary is static there, too.
+    Alpine,
+    /// glibc for ARMv6 with hard float, which is what Raspbian calls armhf.
+    Raspbian,
     /// Packages of Debian's archive, unpacked; armel for v6.
     Debian,
 }
 
 impl Base {
     /// All bases.
-    pub const ALL: [Base; 2] = [Base::Scratch, Base::Debian];
+    pub const ALL: [Base; 4] = [Base::Scratch, Base::Alpine, Base::Raspbian, Base::Debian];
 
     /// Name on the command line, in tags and in docker/Dockerfile's `BASE`.
     pub fn name(self) -> &'static str {
         match self {
             Base::Scratch => "scratch",
+            Base::Alpine => "alpine",
+            Base::Raspbian => "raspbian",
             Base::Debian => "debian",
         }
     }
 
-    /// The triple whose binary runs on this base.
-    pub fn target(self, platform: Platform) -> &'static Target {
-        let triple = match (self, platform) {
-            (Base::Scratch, Platform::ArmV6) => "arm-unknown-linux-musleabihf",
-            (Base::Scratch, Platform::ArmV7) => "armv7-unknown-linux-musleabihf",
-            (Base::Scratch, Platform::Arm64) => "aarch64-unknown-linux-musl",
-            (Base::Scratch, Platform::Amd64) => "x86_64-unknown-linux-musl",
+    /// The triple whose binary runs on this base; `None` when there is no such base for the platform. Raspbian is ARMv6 and
+    /// nothing else: for later chips there is Debian.
+    pub fn target(self, platform: Platform) -> Option<&'static Target> {
+        Target::from_triple(match (self, platform) {
+            // A static program needs nothing of Alpine's, and so the same file is in both images.
+            (Base::Scratch | Base::Alpine, Platform::ArmV6) => "arm-unknown-linux-musleabihf",
+            (Base::Scratch | Base::Alpine, Platform::ArmV7) => "armv7-unknown-linux-musleabihf",
+            (Base::Scratch | Base::Alpine, Platform::Arm64) => "aarch64-unknown-linux-musl",
+            (Base::Scratch | Base::Alpine, Platform::Amd64) => "x86_64-unknown-linux-musl",
+            (Base::Raspbian, Platform::ArmV6) => "arm-unknown-linux-gnueabihf",
+            (Base::Raspbian, _) => return None,
             // Debian's only glibc for this chip is armel's, which is soft-float EABI.
             (Base::Debian, Platform::ArmV6) => "arm-unknown-linux-gnueabi",
             (Base::Debian, Platform::ArmV7) => "armv7-unknown-linux-gnueabihf",
             (Base::Debian, Platform::Arm64) => "aarch64-unknown-linux-gnu",
             (Base::Debian, Platform::Amd64) => "x86_64-unknown-linux-gnu",
-        };
-        TARGETS
-            .iter()
-            .find(|target| target.triple == triple)
-            .unwrap_or(&TARGETS[0])
+        })
+    }
+
+    /// The platforms that this base exists for, in index order.
+    pub fn platforms(self) -> impl Iterator<Item = Platform> {
+        let exists = move |platform: &Platform| self.target(*platform).is_some();
+        Platform::ALL.into_iter().filter(exists)
     }
 }
 
@@ -371,12 +393,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_base_and_platform_has_its_own_row() {
+    fn every_base_has_the_c_library_and_the_platforms_that_it_says() {
         for base in Base::ALL {
             for platform in Platform::ALL {
-                let target = base.target(platform);
+                let Some(target) = base.target(platform) else {
+                    assert!(
+                        base == Base::Raspbian && platform != Platform::ArmV6,
+                        "{base} {platform}"
+                    );
+                    continue;
+                };
                 assert_eq!(target.platform, platform, "{base} {platform}");
-                let wanted = if base == Base::Scratch { Libc::Musl } else { Libc::Glibc };
+                let wanted = match base {
+                    Base::Scratch | Base::Alpine => Libc::Musl,
+                    Base::Raspbian | Base::Debian => Libc::Glibc,
+                };
                 assert_eq!(target.libc, wanted, "{base} {platform}");
             }
         }

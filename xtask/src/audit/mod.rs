@@ -7,7 +7,11 @@ pub mod accuse;
 mod checks;
 pub mod code;
 mod glibc;
+pub mod packages;
+pub mod parts;
 mod report;
+pub mod sarif;
+pub mod verdict;
 pub mod waive;
 
 use serde::{Deserialize, Serialize};

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::code::Code;
 use crate::culprit::list::Culprit;
@@ -116,6 +117,10 @@ rules! {
     Symbols = "note.symbols", "Symbols";
     /// Whose code it is can be told.
     Culprit = "code.culprit", "Culprits";
+    /// Index entry, configuration, label and code of an image name one platform.
+    Platform = "image.platform", "Platform";
+    /// What an image starts is in it.
+    Program = "image.program", "Program";
     /// What is shipped has the code of what was audited.
     SameCode = "strip.code", "Code after stripping";
     /// Every waiver of the policy still has its finding.
@@ -223,6 +228,39 @@ pub struct Report {
 }
 
 impl Report {
+    /// For a file that was not looked at: one finding, which says why.
+    pub fn unreadable(file: &str, bytes: &[u8], platform: Platform, reason: String) -> Report {
+        let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let (rule, expected) = (
+            Rule::Readable,
+            "an ELF file, or an archive of them, that can be read".to_owned(),
+        );
+        Report {
+            file: file.to_owned(),
+            size: bytes.len() as u64,
+            digest: format!("sha256:{hex}"),
+            platform,
+            triple: None,
+            depth: Depth::Tags,
+            audited: None,
+            culprits: Vec::new(),
+            code: None,
+            checks: vec![Check {
+                rule,
+                outcome: Outcome::Failed,
+                found: reason.clone(),
+                expected: Some(expected.clone()),
+                waived: None,
+            }],
+            findings: vec![Finding {
+                rule,
+                found: reason,
+                expected,
+                hint: "what cannot be read cannot be judged: take it out of the image, or make it anew".to_owned(),
+            }],
+        }
+    }
+
     /// Whether nothing was found.
     pub fn passed(&self) -> bool {
         self.findings.is_empty()
@@ -331,7 +369,7 @@ impl fmt::Display for Report {
 const SHOWN: usize = 16;
 
 /// Control characters, and those that reorder or hide text, in their escaped form.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {
         let hides =

@@ -190,7 +190,8 @@ fn remap(cx: &Cx, compiler: &Compiler) -> Vec<String> {
     .collect()
 }
 
-fn link_line_path(cx: &Cx, target: &Target) -> PathBuf {
+/// The arguments of the linker, one a line; the linker's map is beside it, with `.map` behind its name.
+pub fn link_line_path(cx: &Cx, target: &Target) -> PathBuf {
     cx.root.join("target/xtask").join(format!("link-{}.txt", target.triple))
 }
 

@@ -440,12 +440,7 @@ impl Run<'_> {
         let Some(items) = self.graph.packages[index].features.get(name) else {
             return;
         };
-        let fresh = self
-            .active
-            .features
-            .entry(index)
-            .or_default()
-            .insert(name.to_owned());
+        let fresh = self.active.features.entry(index).or_default().insert(name.to_owned());
         if fresh {
             for item in items {
                 self.item(index, item);
@@ -500,7 +495,12 @@ mod tests {
             macros: false,
             features: features
                 .iter()
-                .map(|(name, items)| ((*name).to_owned(), items.iter().map(|item| (*item).to_owned()).collect()))
+                .map(|(name, items)| {
+                    (
+                        (*name).to_owned(),
+                        items.iter().map(|item| (*item).to_owned()).collect(),
+                    )
+                })
                 .collect(),
             dependencies,
         }
@@ -520,7 +520,14 @@ mod tests {
     fn story(default_features: bool, features: &[&str]) -> Graph {
         Graph::of(
             vec![
-                package("blog", &[], vec![on("web", 1, false, default_features, features), on("text", 4, false, true, &[])]),
+                package(
+                    "blog",
+                    &[],
+                    vec![
+                        on("web", 1, false, default_features, features),
+                        on("text", 4, false, true, &[]),
+                    ],
+                ),
                 package(
                     "web",
                     &[
@@ -596,7 +603,10 @@ mod tests {
         .map(|(name, features)| ((name.to_owned(), "1.0.0".to_owned()), features))
         .collect();
         assert_eq!(graph.agrees(&compiled), Ok(()));
-        compiled.insert(("ring".to_owned(), "1.0.0".to_owned()), features(&["alloc", "default", "std"]));
+        compiled.insert(
+            ("ring".to_owned(), "1.0.0".to_owned()),
+            features(&["alloc", "default", "std"]),
+        );
         assert!(graph.agrees(&compiled).unwrap_err().contains("ring 1.0.0"));
         compiled.remove(&("web".to_owned(), "1.0.0".to_owned()));
         assert!(graph.agrees(&compiled).unwrap_err().contains("web"));

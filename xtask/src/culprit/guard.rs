@@ -182,10 +182,14 @@ impl<'a> Program<'a> {
 
     /// What is known of the instruction at an address.
     pub fn known(&self, address: u64) -> Known {
-        let Ok(address) = u32::try_from(address) else { return Known::No };
+        let Ok(address) = u32::try_from(address) else {
+            return Known::No;
+        };
         for body in &BODIES {
             for at in 0..body.words.len() as u32 {
-                let Some(start) = address.checked_sub(4 * at) else { continue };
+                let Some(start) = address.checked_sub(4 * at) else {
+                    continue;
+                };
                 if self.is(body, start) {
                     return match (body.check)(self, &self.references(start)) {
                         Ok(()) => Known::Guarded(body.guard),

@@ -157,7 +157,10 @@ mod tests {
     fn an_address_has_one_object() {
         let map = LinkMap::parse(TEXT);
         assert_eq!(map.pieces().len(), 4);
-        let at = |address| map.at(address).map(|piece| (piece.file.as_str(), piece.member.as_deref()));
+        let at = |address| {
+            map.at(address)
+                .map(|piece| (piece.file.as_str(), piece.member.as_deref()))
+        };
         assert_eq!(at(0x47c68), Some(("/t/deps/blog-07.blog.ca-cgu.0.rcgu.o", None)));
         let ring = Some(("/t/deps/rustcX/libring-1f.rlib", Some("5b-chacha-armv4-linux32.o")));
         assert_eq!((at(0x47ca8), at(0x47ce7)), (ring, ring));
@@ -167,7 +170,12 @@ mod tests {
 
     #[test]
     fn what_is_no_map_has_no_pieces() {
-        for text in ["", "zig: error", "1 2 3", "ffffffffffffffff 0 ffffffffffffffff 1         x:(y)"] {
+        for text in [
+            "",
+            "zig: error",
+            "1 2 3",
+            "ffffffffffffffff 0 ffffffffffffffff 1         x:(y)",
+        ] {
             assert!(LinkMap::parse(text).pieces().is_empty(), "{text}");
         }
         assert!(!LinkMap::default().is_of(b"\x7fELF\x01"));

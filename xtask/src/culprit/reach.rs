@@ -101,11 +101,15 @@ impl CallGraph {
         }
         let wrong = |what: &'static str| move |why: object::read::Error| ElfError::invalid(what, why.to_string());
         let sections = header.sections(endian, bytes).map_err(wrong("section headers"))?;
-        let symbols = sections.symbols(endian, bytes, elf::SHT_SYMTAB).map_err(wrong("symbols"))?;
+        let symbols = sections
+            .symbols(endian, bytes, elf::SHT_SYMTAB)
+            .map_err(wrong("symbols"))?;
         let mut starts: Vec<(u64, String)> = Vec::new();
         let mut marks: Vec<(u64, State)> = Vec::new();
         for symbol in symbols.iter() {
-            let Ok(name) = symbols.symbol_name(endian, symbol) else { continue };
+            let Ok(name) = symbols.symbol_name(endian, symbol) else {
+                continue;
+            };
             let name = String::from_utf8_lossy(name);
             let address = u64::from(symbol.st_value(endian));
             if let Some(state) = mapping(&name) {
@@ -117,7 +121,9 @@ impl CallGraph {
         if starts.is_empty() || marks.is_empty() || starts.len() > MAX_FUNCTIONS {
             return Ok(None);
         }
-        let segments = header.program_headers(endian, bytes).map_err(wrong("program headers"))?;
+        let segments = header
+            .program_headers(endian, bytes)
+            .map_err(wrong("program headers"))?;
         let mut words = Vec::new();
         for segment in segments {
             if segment.p_type(endian) == elf::PT_LOAD {
@@ -242,9 +248,10 @@ impl CallGraph {
 
     /// The loaded word at an address.
     pub fn word(&self, address: u64) -> Option<u32> {
-        let words = self.words.iter().find(|words| {
-            words.start <= address && address - words.start < words.bytes.len() as u64
-        })?;
+        let words = self
+            .words
+            .iter()
+            .find(|words| words.start <= address && address - words.start < words.bytes.len() as u64)?;
         let at = usize::try_from(address - words.start).ok()?;
         let bytes = words.bytes.get(at..at + 4)?;
         Some(u32::from_le_bytes(bytes.try_into().ok()?))
@@ -311,7 +318,8 @@ impl CallGraph {
                             literals.push(((address + 4 & !3) + u64::from(first & 0xff) * 4) as u32);
                         }
                         if wide {
-                            let value = (first & 15) << 12 | (first >> 10 & 1) << 11 | (second >> 12 & 7) << 8 | second & 0xff;
+                            let value =
+                                (first & 15) << 12 | (first >> 10 & 1) << 11 | (second >> 12 & 7) << 8 | second & 0xff;
                             match first & 0xfbf0 {
                                 0xf240 => low.push(value),
                                 0xf2c0 => high.push(value),
@@ -344,9 +352,8 @@ impl CallGraph {
     /// Addresses in data: pointers, and what the tables for unwinding refer to. The index of those tables has every function,
     /// and is no reason to call one.
     fn tables(&mut self, tables: &Tables) {
-        let inside = |range: Option<(u64, u64)>, address: u64| {
-            range.is_some_and(|(start, end)| (start..end).contains(&address))
-        };
+        let inside =
+            |range: Option<(u64, u64)>, address: u64| range.is_some_and(|(start, end)| (start..end).contains(&address));
         let mut data = Vec::new();
         for words in &self.words {
             // Words are aligned by address, whatever the segment begins with.
@@ -363,9 +370,15 @@ impl CallGraph {
                     let offset = u64::from(word << 1) as i64;
                     let relative = (offset as u32 as i32 >> 1) as i64;
                     let routine = address.wrapping_add_signed(relative) as u32;
-                    data.extend(self.index(u64::from(routine & !1)).map(|to| (to, self.link(to, routine) == Link::Address)));
+                    data.extend(
+                        self.index(u64::from(routine & !1))
+                            .map(|to| (to, self.link(to, routine) == Link::Address)),
+                    );
                 }
-                data.extend(self.index(u64::from(word & !1)).map(|to| (to, self.link(to, word) == Link::Address)));
+                data.extend(
+                    self.index(u64::from(word & !1))
+                        .map(|to| (to, self.link(to, word) == Link::Address)),
+                );
             }
         }
         self.data = data;
@@ -462,7 +475,11 @@ pub(super) fn arm_branch(word: u32, address: u64) -> Option<u64> {
         return None;
     }
     let offset = i64::from((word << 8) as i32 >> 6);
-    let half = if word >> 28 == 15 { u64::from(word >> 24 & 1) << 1 } else { 0 };
+    let half = if word >> 28 == 15 {
+        u64::from(word >> 24 & 1) << 1
+    } else {
+        0
+    };
     Some((address + 8 + half).wrapping_add_signed(offset) & 0xffff_ffff)
 }
 

@@ -51,7 +51,10 @@ pub fn frames(bytes: &[u8]) -> Result<Vec<Frame>, ElfError> {
     // An offset of 31 bits from the word's own address.
     let relative = |address: u32, word: u32| address.wrapping_add(((word << 1) as i32 >> 1) as u32);
     let mut frames = Vec::new();
-    for segment in segments.iter().filter(|segment| segment.p_type(endian) == elf::PT_ARM_EXIDX) {
+    for segment in segments
+        .iter()
+        .filter(|segment| segment.p_type(endian) == elf::PT_ARM_EXIDX)
+    {
         let start = segment.p_vaddr(endian);
         for entry in 0..segment.p_memsz(endian) / 8 {
             let at = start.wrapping_add(entry * 8);
@@ -96,11 +99,7 @@ fn reserved(function: u32) -> ElfError {
 }
 
 /// The opcodes of the routines 0, 1 and 2; `more(n)` is the nth word behind the first.
-fn compact(
-    first: u32,
-    more: impl Fn(u32) -> Result<u32, ElfError>,
-    function: u32,
-) -> Result<Vec<u8>, ElfError> {
+fn compact(first: u32, more: impl Fn(u32) -> Result<u32, ElfError>, function: u32) -> Result<Vec<u8>, ElfError> {
     let bytes = first.to_be_bytes();
     match first >> 24 & 0x7f {
         0 => Ok(bytes[1..].to_vec()),

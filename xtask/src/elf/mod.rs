@@ -7,6 +7,7 @@
 pub mod arm;
 pub mod code;
 mod dynamic;
+pub mod sections;
 pub mod strip;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,9 +4,9 @@
 //! although no segment has them, their names, and new section headers. Only three fields of the ELF header change:
 //! `e_shoff`, `e_shnum` and `e_shstrndx`. [`same_code`] says whether two files are the same to a loader.
 
+use object::Endianness;
 use object::elf;
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
-use object::Endianness;
 
 use super::{ElfError, MAX_ENTRIES};
 
@@ -101,7 +101,9 @@ struct Order(Endianness);
 impl Order {
     /// `value` in `at..at + width`. The callers have made room.
     fn put(self, bytes: &mut [u8], at: usize, width: usize, value: u64) {
-        let Some(place) = bytes.get_mut(at..at + width) else { return };
+        let Some(place) = bytes.get_mut(at..at + width) else {
+            return;
+        };
         match self.0 {
             Endianness::Little => place.copy_from_slice(&value.to_le_bytes()[..width]),
             Endianness::Big => place.copy_from_slice(&value.to_be_bytes()[8 - width..]),
@@ -109,7 +111,10 @@ impl Order {
     }
 
     fn half(self, bytes: &[u8], at: usize) -> u16 {
-        let pair: [u8; 2] = bytes.get(at..at + 2).and_then(|pair| pair.try_into().ok()).unwrap_or_default();
+        let pair: [u8; 2] = bytes
+            .get(at..at + 2)
+            .and_then(|pair| pair.try_into().ok())
+            .unwrap_or_default();
         match self.0 {
             Endianness::Little => u16::from_le_bytes(pair),
             Endianness::Big => u16::from_be_bytes(pair),
@@ -128,7 +133,10 @@ fn loaded_end<H: FileHeader<Endian = Endianness>>(bytes: &[u8], class: &Class) -
         .program_headers(endian, bytes)
         .map_err(|error| ElfError::invalid("program headers", error.to_string()))?;
     if segments.is_empty() {
-        return Err(ElfError::invalid("program headers", "there are none: nothing is loaded"));
+        return Err(ElfError::invalid(
+            "program headers",
+            "there are none: nothing is loaded",
+        ));
     }
     let table: u64 = header.e_phoff(endian).into();
     let mut end = class.header as u64;
@@ -237,8 +245,8 @@ fn rewrite<H: FileHeader<Endian = Endianness>>(bytes: &[u8], keep: Keep, class: 
             index_of.get(link).copied().unwrap_or(0) as u64,
         );
         let kind = section.sh_type(endian);
-        let info_is_section = matches!(kind, elf::SHT_REL | elf::SHT_RELA)
-            || section.sh_flags(endian).contains(elf::SHF_INFO_LINK);
+        let info_is_section =
+            matches!(kind, elf::SHT_REL | elf::SHT_RELA) || section.sh_flags(endian).contains(elf::SHF_INFO_LINK);
         if info_is_section {
             let info = usize::try_from(section.sh_info(endian)).unwrap_or(usize::MAX);
             let info = index_of.get(info).copied().unwrap_or(0);

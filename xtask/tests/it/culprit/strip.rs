@@ -7,7 +7,12 @@ use xtask::elf::Elf;
 use xtask::elf::strip::{Keep, same_code, strip};
 
 fn fixture(name: &str) -> Vec<u8> {
-    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/elf").join(name)).unwrap()
+    fs::read(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/fixtures/elf")
+            .join(name),
+    )
+    .unwrap()
 }
 
 const FIXTURES: [&str; 9] = [
@@ -31,8 +36,16 @@ fn what_is_loaded_and_what_it_says_of_itself_stays() {
         let (before, after) = (Elf::parse(&bytes).unwrap(), Elf::parse(&shipped).unwrap());
         assert!(!after.symbols, "{name}");
         assert_eq!(
-            Elf { sections: 0, symbols: false, ..after },
-            Elf { sections: 0, symbols: false, ..before },
+            Elf {
+                sections: 0,
+                symbols: false,
+                ..after
+            },
+            Elf {
+                sections: 0,
+                symbols: false,
+                ..before
+            },
             "{name}"
         );
     }
@@ -112,7 +125,12 @@ fn lies_in_the_headers_are_errors_or_harmless() {
             for keep in [Keep::Names, Keep::Nothing] {
                 if let Ok(shipped) = strip(&lie, keep) {
                     assert!(same_code(&lie, &shipped).unwrap());
-                    assert!(shipped.len() <= lie.len() + 4096, "{} became {}", lie.len(), shipped.len());
+                    assert!(
+                        shipped.len() <= lie.len() + 4096,
+                        "{} became {}",
+                        lie.len(),
+                        shipped.len()
+                    );
                 }
             }
         }

@@ -58,11 +58,11 @@ fn the_real_dockerfile_says_what_the_image_is() {
     assert_eq!(stop_signal.as_deref(), Some("SIGTERM"));
     assert_eq!(entrypoint.unwrap(), ["/usr/local/bin/blog"]);
     assert_eq!(cmd.unwrap(), ["serve"]);
-    let wrong = evaluate(text, &args(&[("BASE", "alpine")]), "final")
+    let wrong = evaluate(text, &args(&[("BASE", "fedora")]), "final")
         .unwrap_err()
         .to_string();
     assert!(
-        wrong.contains("`base-alpine`") && wrong.contains("base-scratch, base-debian"),
+        wrong.contains("`base-fedora`") && wrong.contains("base-scratch, base-alpine, base-raspbian, base-debian"),
         "{wrong}"
     );
 }
