@@ -217,14 +217,7 @@ fn tree(rootfs: &Rootfs, source: &Source, platform: Platform, args: &AuditArgs) 
 
 /// A file says nothing of the image it is meant for, so only what the platform can execute is judged. Of one that was compiled
 /// here it is known where the code comes from, and the policy's waivers for code are for it.
-fn file(
-    cx: &Cx,
-    policy: &Policy,
-    path: &Path,
-    source: &Source,
-    platform: Platform,
-    strict: bool,
-) -> Result<Subject> {
+fn file(cx: &Cx, policy: &Policy, path: &Path, source: &Source, platform: Platform, strict: bool) -> Result<Subject> {
     let cannot = || format!("cannot read {}", path.display());
     let size = fs::metadata(path).context(cannot)?.len();
     if size > LARGEST_FILE {
