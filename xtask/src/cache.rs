@@ -226,6 +226,19 @@ impl Cache {
         Ok((name, path))
     }
 
+    /// Where something that is being fetched grows, so that a later run can go on with it: a file in `tmp/` that has this name
+    /// for as long as nobody sweeps. It may be there, whole, half or wrong: trust it when its content was checked.
+    pub fn partial(&self, name: &str) -> Result<PathBuf> {
+        Ok(self.make("tmp")?.join(format!("partial-{name}")))
+    }
+
+    /// Takes in a file that lies in the cache's own `tmp/` and was found to have this SHA-256 (hex): it is renamed, not copied.
+    pub fn adopt(&self, file: &Path, sha256: &str) -> Result<PathBuf> {
+        let path = self.make("sha256")?.join(sha256);
+        fs::rename(file, &path).context(|| format!("cannot store {}", path.display()))?;
+        Ok(path)
+    }
+
     /// An unpacked tree: made by `fill` in a temporary directory, then renamed. `key` is a digest of everything it depends on.
     pub fn tree(&self, name: &str, key: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
         if let Some(path) = self.has_tree(name, key) {

@@ -10,6 +10,7 @@ pub mod cx;
 pub mod deb;
 pub mod elf;
 pub mod error;
+pub mod http;
 pub mod isa;
 pub mod oci;
 pub mod plan;

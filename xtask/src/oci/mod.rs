@@ -6,6 +6,7 @@ pub mod dockerfile;
 pub mod image;
 pub mod layer;
 pub mod layout;
+pub mod location;
 pub mod reference;
 pub mod time;
 pub mod tree;
@@ -13,6 +14,7 @@ pub mod tree;
 pub use digest::Digest;
 pub use image::{BaseImage, Image, ImageIndex, Package, assemble};
 pub use layer::{Entry, EntryKind, Layer, LayerBuilder};
+pub use location::Location;
 pub use reference::{Destination, DigestReference, ImageName};
 pub use tree::Tree;
 

@@ -32,6 +32,12 @@ pub enum ReferenceError {
     /// A destination without a known scheme.
     #[error("unknown destination `{0}`: expected oci:PATH, docker-archive:PATH or docker-daemon:NAME[:TAG]")]
     Scheme(String),
+    /// A base image of a kind that is not known.
+    #[error(
+        "unknown base image `{0}`: expected oci:PATH, docker-archive:PATH, docker://REFERENCE, or the path of a root file \
+         system's tar (./NAME if it has a colon)"
+    )]
+    BaseImage(String),
     /// A destination without a path.
     #[error("`{0}` needs a path after the colon")]
     Path(String),

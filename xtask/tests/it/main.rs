@@ -3,8 +3,10 @@
 
 mod audit;
 mod base;
+mod base_own;
 mod chain;
 mod cli;
+mod http;
 mod isa;
 mod oci;
 mod publish;

@@ -9,7 +9,10 @@ use super::{Offence, none, sources};
 /// A room that is missing here may not exist: say first whom it may know.
 const IMPORTS: &[(&str, &str)] = &[
     ("audit", "elf isa target"),
-    ("base", "audit cache cx deb error oci policy shell target toolchain ui"),
+    (
+        "base",
+        "audit cache cx deb elf error http oci policy publish shell target toolchain ui",
+    ),
     ("cache", "error"),
     ("cli", "oci plan::StdChoice target"),
     ("compile", "cx error plan shell target toolchain"),
@@ -18,6 +21,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("deb", "error oci"),
     ("elf", ""),
     ("error", ""),
+    ("http", "cache cx error ui"),
     ("isa", "elf target"),
     ("main", "cache cli cx error shell ui verb workspace"),
     ("oci", "target"),
@@ -32,7 +36,7 @@ const IMPORTS: &[(&str, &str)] = &[
     // The verbs put the rooms together, so they know all of them.
     (
         "verb",
-        "audit base cache cli compile context cx deb elf error isa oci plan policy publish run shell target toolchain ui \
+        "audit base cache cli compile context cx deb elf error http isa oci plan policy publish run shell target toolchain ui \
          workspace",
     ),
     ("workspace", "error shell"),

@@ -213,7 +213,11 @@ impl<'a> Recipe<'a> {
         let archive = fs::read_dir(&packed)
             .context(|| format!("cannot read {}", packed.display()))?
             .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .find(|path| path.to_string_lossy().ends_with(".tar.xz"))
+            .find(|path| {
+                // Beside it lie what Debian adds, a compiler for Modula-2 for one.
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                name.starts_with("gcc-") && name.ends_with(".tar.xz")
+            })
             .context(|| format!("no source of gcc in {}", packed.display()))?;
         let members = [
             "*/libgcc",
