@@ -96,7 +96,14 @@ fn run_step(cx: &Cx, policy: &Policy, step: TestStep, args: &[String]) -> Result
             };
             let all = check(&["check", "bans", "licenses", "sources"]);
             // The blog is compiled for the Pi, so it may have less than the pipeline. `--manifest-path` makes it the only root.
-            let blog = check(&["--manifest-path", "app/Cargo.toml", "check", "--config", "app/deny.toml", "bans"]);
+            let blog = check(&[
+                "--manifest-path",
+                "app/Cargo.toml",
+                "check",
+                "--config",
+                "app/deny.toml",
+                "bans",
+            ]);
             all.and(blog)
         }
         TestStep::Blog => tests(

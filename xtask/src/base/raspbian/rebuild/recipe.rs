@@ -5,7 +5,7 @@
 //! of the same version, if it finds the headers that gcc's build generates. Debian ships those for gcc's plugins. Then glibc is
 //! compiled and linked against this libgcc, then libgcc_s.so.1 against this glibc.
 //!
-//! Layout of the work directory: `tools/` unpacked packages, `bin/` a script for each tool, `src/`, `libgcc-build/`, `gcclib/`
+//! Layout of the work directory: `tools/` unpacked packages, `bin/` and `programs/` a script for each tool, `src/`, `libgcc-build/`, `gcclib/`
 //! what the compiler shall take for its own libraries, `glibc-build/`, `stage/` as `make install` leaves it, `libgcc_s-build/`,
 //! `out/` the result. No path of it gets into the result: `-ffile-prefix-map` makes it `/build`, and there is no build id.
 
@@ -88,13 +88,25 @@ impl<'a> Recipe<'a> {
             run: Box::new(move |stage| run(self, stage)),
         };
         vec![
-            phase("tools", "Unpacking", "tools", 60, Self::unpack_tools),
-            phase("sources", "Unpacking", &format!("{glibc} and {libgcc}"), 900, Self::unpack_sources),
-            phase("libgcc", "Compiling", &libgcc, 1_500, Self::libgcc),
+            phase("tools", "Unpacking", "tools", 30, Self::unpack_tools),
+            phase(
+                "sources",
+                "Unpacking",
+                &format!("{glibc} and {libgcc}"),
+                1_900,
+                Self::unpack_sources,
+            ),
+            phase("libgcc", "Compiling", &libgcc, 2_600, Self::libgcc),
             phase("glibc", "Compiling", &glibc, 16_000, Self::glibc),
             phase("install", "Installing", &glibc, 9_000, Self::install),
             phase("libgcc_s", "Compiling", "libgcc_s", 700, Self::libgcc_s),
-            phase("check", "Checking", "that all of it is ARMv6 with hard float", 60, Self::check),
+            phase(
+                "check",
+                "Checking",
+                "that all of it is ARMv6 with hard float",
+                60,
+                Self::check,
+            ),
         ]
     }
 
@@ -151,21 +163,35 @@ impl<'a> Recipe<'a> {
         }
         // An awk that is the same everywhere.
         symlink("gawk", bin.join("awk")).context(|| format!("cannot make a link in {}", bin.display()))?;
+        // Under both names: glibc's configure asks the compiler where its assembler and linker are, and calls them itself.
+        let programs = self.fresh("programs")?;
         for name in BINUTILS {
-            let name = format!("{TRIPLET}-{name}");
-            self.script(&bin.join(&name), &own.join(&name), &[])?;
+            let full = format!("{TRIPLET}-{name}");
+            self.script(&bin.join(&full), &own.join(&full), &[])?;
+            self.script(&programs.join(name), &own.join(&full), &[])?;
         }
         let mut flags: Vec<String> = FLAGS.map(str::to_owned).into();
         flags.push(format!("-ffile-prefix-map={}=/build", self.dir.display()));
         flags.push("-Wl,--build-id=none".to_owned());
-        flags.push(format!("-B{}/", gcclib.display()));
+        flags.extend([gcclib, programs].map(|dir| format!("-B{}/", dir.display())));
         let compiler = format!("{TRIPLET}-gcc");
-        self.script(&bin.join(&compiler), &own.join(format!("{compiler}-{}", self.gcc)), &flags)?;
+        self.script(
+            &bin.join(&compiler),
+            &own.join(format!("{compiler}-{}", self.gcc)),
+            &flags,
+        )?;
         // It runs here, and makes what it shall.
         let object = self.at("probe.o");
         let source = self.at("probe.c");
         fs::write(&source, "double twice(double x) { return 2 * x; }\n")?;
-        stage.run(&self.command(bin.join(compiler)).arg("-c").arg(&source).arg("-o").arg(&object))?;
+        stage.run(
+            &self
+                .command(bin.join(compiler))
+                .arg("-c")
+                .arg(&source)
+                .arg("-o")
+                .arg(&object),
+        )?;
         self.is_armv6(&object, "the compiler's first object")
     }
 
@@ -243,7 +269,10 @@ impl<'a> Recipe<'a> {
         let gcc = top.join("gcc");
         let dir = top.join(TRIPLET).join("libgcc");
         fs::create_dir_all(&dir).context(|| format!("cannot create {}", dir.display()))?;
-        let plugin = self.at(&format!("tools/usr/lib/gcc-cross/{TRIPLET}/{}/plugin/include", self.gcc));
+        let plugin = self.at(&format!(
+            "tools/usr/lib/gcc-cross/{TRIPLET}/{}/plugin/include",
+            self.gcc
+        ));
         stage.run(&self.command("cp").arg("-R").arg(&plugin).arg(&gcc))?;
         fs::write(gcc.join("tconfig.h"), TCONFIG)?;
         fs::write(gcc.join("libgcc.mvars"), MVARS)?;
@@ -281,7 +310,9 @@ impl<'a> Recipe<'a> {
             .read()?;
         match Path::new(&taken) == gcclib.join("libgcc.a") {
             true => Ok(()),
-            false => Err(Error::new(format!("the compiler would link {taken}, which is not the one made here"))),
+            false => Err(Error::new(format!(
+                "the compiler would link {taken}, which is not the one made here"
+            ))),
         }
     }
 
@@ -346,7 +377,10 @@ impl<'a> Recipe<'a> {
         );
         let make = self.make(&dir).args(["LIBGCC2_DEBUG_CFLAGS=-g0", "libgcc_s.so"]);
         stage.run(&make.arg(compiler))?;
-        let (from, to) = (dir.join("libgcc_s.so.1"), root.join("lib").join(TRIPLET).join("libgcc_s.so.1"));
+        let (from, to) = (
+            dir.join("libgcc_s.so.1"),
+            root.join("lib").join(TRIPLET).join("libgcc_s.so.1"),
+        );
         fs::copy(&from, &to).context(|| format!("cannot copy {}", from.display()))?;
         Ok(())
     }
@@ -362,11 +396,19 @@ impl<'a> Recipe<'a> {
             self.is_armv6(path, name)?;
             fs::copy(path, out.join("unstripped").join(name)).context(|| format!("cannot copy {}", path.display()))?;
             let strip = self.command(self.at("bin").join(format!("{TRIPLET}-strip")));
-            stage.run(&strip.args(["--strip-unneeded", "-o"]).arg(out.join("lib").join(name)).arg(path))?;
+            stage.run(
+                &strip
+                    .args(["--strip-unneeded", "-o"])
+                    .arg(out.join("lib").join(name))
+                    .arg(path),
+            )?;
         }
         for (from, to) in [
             ("src/glibc/debian/copyright".to_owned(), "libc6"),
-            (format!("tools/usr/share/doc/gcc-{}-source/copyright", self.gcc), "libgcc-s1"),
+            (
+                format!("tools/usr/share/doc/gcc-{}-source/copyright", self.gcc),
+                "libgcc-s1",
+            ),
             ("src/glibc/COPYING.LIB".to_owned(), "LGPL-2.1"),
             ("src/gcc/COPYING3".to_owned(), "GPL-3"),
             ("src/glibc/debian/changelog".to_owned(), "changelog"),
