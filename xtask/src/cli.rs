@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::oci::location::Location;
 use crate::oci::reference::Destination;
 use crate::plan::StdChoice;
+use crate::report::Bandwidth;
 use crate::target::{Base, Platform};
 
 /// From source to an image that runs on a Raspberry Pi Zero.
@@ -124,14 +125,36 @@ pub struct ImageArgs {
 }
 
 /// `cargo xtask size`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
+#[command(after_help = "\
+The report says what a Pi pulls, first and when only the app changed; what base, packages, sections and crates have of it;
+and what a deploy costs a Pi Zero W. Budgets are in xtask.toml; a figure over its budget is exit code 1.
+
+Examples:
+  cargo xtask size
+  cargo xtask size --html target/size.html
+  cargo xtask size --save before.json
+  cargo xtask size --against before.json --bandwidth 5Mbit/s
+  cargo xtask size oci:/tmp/blog --against oci:/tmp/blog-of-yesterday --json")]
 pub struct SizeArgs {
     /// Image layouts to compare [default: all in target/images]
     #[arg(value_name = "oci:PATH")]
     pub layouts: Vec<String>,
-    /// Print JSON
+    /// Print JSON: the whole report
     #[arg(long)]
     pub json: bool,
+    /// Write the report as one HTML page that needs no network and no script
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Write the report as JSON, for a later --against
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Show what changed since a saved report, or against the images of a layout
+    #[arg(long, value_name = "FILE|oci:PATH")]
+    pub against: Option<String>,
+    /// What the seconds are computed with
+    #[arg(long, value_name = "RATE", default_value_t)]
+    pub bandwidth: Bandwidth,
 }
 
 /// `cargo xtask run`.

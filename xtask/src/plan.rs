@@ -208,7 +208,7 @@ pub fn resolve(
                     Vec::new()
                 },
                 base_image: request.base_image.clone(),
-                budget: policy.budget.get(&base).copied(),
+                budget: policy.budget.get(&base).map(|budget| budget.pull),
                 destinations,
             });
         }

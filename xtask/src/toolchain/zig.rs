@@ -75,26 +75,32 @@ fn prologue(cx: &Cx, zig: &Zig) -> String {
     )
 }
 
-/// The linker script also leaves its arguments, one a line, in the file that XTASK_LINK_LINE names.
+/// The linker script also leaves its arguments, one a line, in the file that XTASK_LINK_LINE names, and the linker's map
+/// beside it: which object every address comes from. The map appears under its name only after a link that worked.
 fn script(cx: &Cx, zig: &Zig, target: &Target, link: bool) -> String {
-    let record = if link {
-        "if [ -n \"$XTASK_LINK_LINE\" ]; then printf '%s\\n' \"$@\" > \"$XTASK_LINK_LINE\"; fi\n"
-    } else {
-        ""
-    };
     // C needs no unwind tables: nothing unwinds through SQLite, and the image is built with panic=abort.
     let tables = if link {
         ""
     } else {
         " -fno-unwind-tables -fno-asynchronous-unwind-tables"
     };
-    format!(
-        "{}{record}exec {} zig cc -- -target {} -mcpu={} -g0{tables} \"$@\"\n",
-        prologue(cx, zig),
+    let call = format!(
+        "{} zig cc -- -target {} -mcpu={} -g0{tables} \"$@\"",
         quoted(&zig.wrapper),
         target.zig_target,
         target.zig_cpu
-    )
+    );
+    let record = if link {
+        // zig passes `--print-map` on to LLD, which prints to stdout; `-Map=FILE` it does not know.
+        format!(
+            "if [ -n \"$XTASK_LINK_LINE\" ]; then\n  rm -f \"$XTASK_LINK_LINE.map\"\n  printf '%s\\n' \"$@\" > \"$XTASK_LINK_LINE\"\n  \
+             {call} -Wl,--print-map > \"$XTASK_LINK_LINE.map.$$\" || exit\n  \
+             exec mv \"$XTASK_LINK_LINE.map.$$\" \"$XTASK_LINK_LINE.map\"\nfi\n"
+        )
+    } else {
+        String::new()
+    };
+    format!("{}{record}exec {call}\n", prologue(cx, zig))
 }
 
 fn write_script(path: &Path, text: &str) -> Result<()> {

@@ -21,6 +21,16 @@ const STEPS: [TestStep; 6] = [
     TestStep::Xtask,
 ];
 
+/// What cargo-deny is asked of the blog alone.
+pub const BLOG_BANS: [&str; 6] = [
+    "--manifest-path",
+    "app/Cargo.toml",
+    "--config",
+    "app/deny.toml",
+    "check",
+    "bans",
+];
+
 /// Runs the steps; all of them, also after one has failed, and says at the end which did.
 pub fn run(cx: &Cx, args: &TestArgs) -> Result<Outcome> {
     let steps: Vec<TestStep> = STEPS
@@ -96,14 +106,7 @@ fn run_step(cx: &Cx, policy: &Policy, step: TestStep, args: &[String]) -> Result
             };
             let all = check(&["check", "bans", "licenses", "sources"]);
             // The blog is compiled for the Pi, so it may have less than the pipeline. `--manifest-path` makes it the only root.
-            let blog = check(&[
-                "--manifest-path",
-                "app/Cargo.toml",
-                "check",
-                "--config",
-                "app/deny.toml",
-                "bans",
-            ]);
+            let blog = check(&BLOG_BANS);
             all.and(blog)
         }
         TestStep::Blog => tests(

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use xtask::shell::{Command, Output, Shell};
 
 mod audits;
+mod bases;
 mod cache;
 mod input;
 mod places;
 mod provision;
+mod sizes;
 mod triples;
 mod whole;
 

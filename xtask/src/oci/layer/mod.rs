@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 pub use read::{Limits, decompress, read_entries, read_tar};
 pub use sparse::without_sparse;
+pub(crate) use read::{parse_pax, until_nul};
 pub use write::{Compressed, LayerBuilder, write_tar};
 
 use super::{Digest, media};
@@ -255,6 +256,7 @@ impl Layer {
         match self.media_type.as_str() {
             media::DOCKER_LAYER_GZIP => media::LAYER_GZIP,
             media::DOCKER_LAYER_TAR => media::LAYER_TAR,
+            media::DOCKER_LAYER_ZSTD => media::LAYER_ZSTD,
             other => other,
         }
     }
