@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::oci::location::Location;
 use crate::oci::reference::Destination;
 use crate::plan::StdChoice;
 use crate::report::Bandwidth;
@@ -84,6 +85,7 @@ Each image is one line on stdout: its destination and digest.
 
 Examples:
   cargo xtask image --base debian --with busybox
+  cargo xtask image --base alpine --base-image alpine-minirootfs-3.24.2-armhf.tar.gz
   cargo xtask image --platform linux/arm/v6 --platform linux/amd64 --to oci:/tmp/blog
   cargo xtask image --dry-run --json")]
 pub struct ImageArgs {
@@ -102,6 +104,9 @@ pub struct ImageArgs {
     /// Add a package, with what it depends on, to a base that has packages
     #[arg(long = "with", value_name = "PACKAGE")]
     pub with: Vec<String>,
+    /// A base of your own for --base: oci:PATH, docker-archive:PATH, docker://REFERENCE, or a root file system's tar
+    #[arg(long, value_name = "IMAGE", requires = "bases", conflicts_with_all = ["with", "refresh"])]
+    pub base_image: Option<Location>,
     /// Where Rust's std comes from
     #[arg(long, value_enum)]
     pub std: Option<StdChoice>,

@@ -201,6 +201,32 @@ pub struct RaspbianPolicy {
     /// What stays out although something depends on it.
     #[serde(default)]
     pub omit: Vec<String>,
+    /// `[base.raspbian.rebuild]`.
+    pub rebuild: RebuildPolicy,
+}
+
+/// `[base.raspbian.rebuild]`: what of Debian's glibc is compiled, and with what.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RebuildPolicy {
+    /// Code name of the release of Debian that sources and tools are from.
+    pub suite: String,
+    /// Its other names on a mirror.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// Major version of its gcc.
+    pub gcc: String,
+    /// Packages with the tools, headers and gcc's source, without what they depend on.
+    pub tools: Vec<String>,
+    /// Libraries that the base has, besides the loader.
+    pub libraries: Vec<String>,
+}
+
+impl RebuildPolicy {
+    /// The package with gcc's source.
+    pub fn gcc_source(&self) -> String {
+        format!("gcc-{}-source", self.gcc)
+    }
 }
 
 /// `[base.debian]`.

@@ -6,6 +6,7 @@
 mod checks;
 mod glibc;
 mod report;
+pub mod waive;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use super::catalogue::{self, Catalogue, Source};
 use super::found::{Found, Want};
 use super::lock::{self, Entry, Lock};
-use super::{Resolved, debian, raspbian};
+use super::{Resolved, alpine, debian, raspbian};
 use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
 use crate::oci::image::BaseImage;
@@ -95,8 +95,9 @@ pub fn give(cx: &Cx, policy: &BasePolicies, request: &Request<'_>, source: &Sour
             };
             debian::found(cx, request.platform, &policy.debian, options)
         }
+        Source::Minirootfs { mirror, branch } => alpine::minirootfs(cx, mirror, branch, request.platform, want),
         Source::RaspbianArchive { mirrors } => raspbian::archive(cx, mirrors, &policy.raspbian, want),
-        Source::RaspbianRebuilt => raspbian::rebuild(cx, &policy.raspbian, want),
+        Source::RaspbianRebuilt => raspbian::rebuild(cx, &policy.raspbian, request.debian_mirror, want),
         other => Err(Error::new(format!("{other} is not known yet"))),
     }
 }
@@ -244,7 +245,7 @@ pub fn resolve(cx: &Cx, policy: &BasePolicies, request: &Request<'_>) -> Result<
             ));
         }
         tell_failures(cx, &name, source, &failures);
-        return Ok(resolved(found));
+        return Ok(Resolved::of(found));
     }
     let mut failures = Vec::new();
     for (source, entry) in locked {
@@ -281,7 +282,7 @@ pub fn resolve(cx: &Cx, policy: &BasePolicies, request: &Request<'_>) -> Result<
                 request.base
             ));
         }
-        return Ok(resolved(found));
+        return Ok(Resolved::of(found));
     }
     let others = sources.len() > failures.len();
     let error = none_works(cx, request, failures).context(format!("{name}, as {} has it", lock::FILE));
@@ -300,18 +301,5 @@ fn tell_failures(cx: &Cx, name: &str, source: &Source, failures: &[Failure]) {
             "{name} is from {source}, because these do not work here: {}",
             reasons(failures)
         ));
-    }
-}
-
-fn resolved(found: Found) -> Resolved {
-    Resolved {
-        image: BaseImage {
-            layers: found.layers,
-            config: found.config,
-            origin: found.origin,
-            packages: found.packages,
-            glibc: found.glibc,
-        },
-        owners: found.owners,
     }
 }

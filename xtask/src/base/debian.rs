@@ -183,7 +183,8 @@ pub fn found(cx: &Cx, platform: Platform, policy: &DebianPolicy, options: Option
     })
 }
 
-const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The search path of Debian's shells, for images that have none.
+pub(super) const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What apt decided when the lock was written.
 fn locked(request: &Request<'_>, inputs: &[Input]) -> Result<Resolution> {
@@ -211,7 +212,7 @@ fn locked(request: &Request<'_>, inputs: &[Input]) -> Result<Resolution> {
 }
 
 /// The day in `13.7, Sat, 12 Sep 2026 07:55:41 UTC`.
-fn release_day(release: &str) -> Result<String> {
+pub(super) fn release_day(release: &str) -> Result<String> {
     release
         .split_once(", ")
         .and_then(|(_, date)| lock::day_of_rfc5322(date))

@@ -4,7 +4,9 @@
 
 pub mod graph;
 pub mod guard;
+pub mod list;
 pub mod map;
 pub mod name;
+pub mod origin;
 pub mod reach;
 pub mod unwind;

@@ -5,6 +5,7 @@
 //! file or by a constant named here; a lie in the file is an error that names it, never a panic.
 
 pub mod arm;
+pub mod code;
 mod dynamic;
 pub mod sections;
 pub mod strip;

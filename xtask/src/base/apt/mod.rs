@@ -11,7 +11,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+mod exact;
 mod output;
+
+pub use exact::{SOURCE, resolve_exactly};
 
 use output::{complaints, described, installed, printed_uris, signed_release, simulated_installs};
 
@@ -369,6 +372,11 @@ Debug::NoLocking "true";
 
     /// Fetches the signed release and its index under the first of its names that the mirror serves consistently.
     fn update(&self, cx: &Cx, request: &Request<'_>, mirrors: &Mirrors) -> Result<String> {
+        self.update_of(cx, request, mirrors, &["deb"])
+    }
+
+    /// The same for indexes of packages (`deb`), of sources (`deb-src`), or both.
+    fn update_of(&self, cx: &Cx, request: &Request<'_>, mirrors: &Mirrors, kinds: &[&str]) -> Result<String> {
         self.trust(&keyring(cx)?)?;
         let names: Vec<&str> = std::iter::once(request.suite)
             .chain(request.aliases.iter().map(String::as_str))
@@ -377,7 +385,9 @@ Debug::NoLocking "true";
         for name in names {
             let mut list = String::new();
             let mut line = |uri: &str, suite: &str| {
-                let _ = writeln!(list, "deb [arch={}] {uri} {suite} main", request.architecture);
+                for kind in kinds {
+                    let _ = writeln!(list, "{kind} [arch={}] {uri} {suite} main", request.architecture);
+                }
             };
             line(&mirrors.main, name);
             line(&mirrors.main, &format!("{name}-updates"));
