@@ -21,6 +21,7 @@ pub mod publish;
 pub mod report;
 pub mod run;
 pub mod shell;
+pub mod source;
 pub mod target;
 pub mod toolchain;
 pub mod ui;

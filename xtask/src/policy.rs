@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::waive::{CodeWaiver, Subject};
 use crate::audit::{Rule, Waiver};
 use crate::target::{Base, Platform, Target};
 
@@ -142,9 +143,61 @@ pub struct AuditPolicy {
     /// Findings that are known to be harmless.
     #[serde(default)]
     pub waivers: Vec<TargetWaiver>,
-    /// The same for files of bases.
+    /// Code that a chip lacks and that is not executed there.
+    #[serde(default, rename = "code-waivers")]
+    pub code_waivers: Vec<CodeWaiverPolicy>,
+    /// The same as `waivers` for files of bases.
     #[serde(default, rename = "base-waivers")]
     pub base_waivers: Vec<BaseWaiver>,
+}
+
+/// `[[audit.code-waivers]]`: one of `crate`, `part` and `package` says whose code it is.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CodeWaiverPolicy {
+    /// Platform that it holds for.
+    pub platform: Platform,
+    /// A crate, by its package's name.
+    #[serde(rename = "crate")]
+    pub krate: Option<String>,
+    /// A part of the tool chain: `musl`, `libunwind`, `compiler_rt`, `std`.
+    pub part: Option<String>,
+    /// A package of a base.
+    pub package: Option<String>,
+    /// The version that was looked at.
+    pub version: String,
+    /// Symbols of functions; `*` stands for any run of characters.
+    pub symbols: Vec<String>,
+    /// What keeps the code from being executed.
+    pub guard: String,
+    /// Why that is enough.
+    pub reason: String,
+}
+
+impl CodeWaiverPolicy {
+    fn waiver(&self) -> Result<CodeWaiver, String> {
+        let subject = match (&self.krate, &self.part, &self.package) {
+            (Some(name), None, None) => Subject::Crate(name.clone()),
+            (None, Some(name), None) => Subject::Part(name.clone()),
+            (None, None, Some(name)) => Subject::Package(name.clone()),
+            _ => return Err("audit.code-waivers: each names one of crate, part and package".to_owned()),
+        };
+        let waiver = CodeWaiver {
+            subject,
+            version: self.version.clone(),
+            symbols: self.symbols.clone(),
+            guard: self.guard.clone(),
+            reason: self.reason.clone(),
+        };
+        let words = [&self.version, &self.guard, &self.reason];
+        if self.symbols.is_empty() || words.iter().any(|words| words.trim().is_empty()) {
+            return Err(format!(
+                "audit.code-waivers: the waiver of {} needs a version, symbols, a guard and a reason",
+                waiver.describe()
+            ));
+        }
+        Ok(waiver)
+    }
 }
 
 /// `[[audit.base-waivers]]`.
@@ -295,6 +348,9 @@ impl Policy {
                 ));
             }
         }
+        for waiver in &policy.audit.code_waivers {
+            waiver.waiver()?;
+        }
         for waiver in &policy.audit.base_waivers {
             if !Rule::ALL.iter().any(|rule| rule.id() == waiver.rule) {
                 return Err(format!("audit.base-waivers: there is no rule `{}`", waiver.rule));
@@ -324,6 +380,26 @@ impl Policy {
             .iter()
             .filter(|waiver| waiver.triple == triple)
             .map(waiver)
+            .collect()
+    }
+
+    /// The waivers for code of the program on a platform.
+    pub fn code_waivers(&self, platform: Platform) -> Vec<CodeWaiver> {
+        self.audit
+            .code_waivers
+            .iter()
+            .filter(|waiver| waiver.platform == platform && waiver.package.is_none())
+            .filter_map(|waiver| waiver.waiver().ok())
+            .collect()
+    }
+
+    /// The waivers for code of a package of a base.
+    pub fn package_code_waivers(&self, platform: Platform, package: &str) -> Vec<CodeWaiver> {
+        self.audit
+            .code_waivers
+            .iter()
+            .filter(|waiver| waiver.platform == platform && waiver.package.as_deref() == Some(package))
+            .filter_map(|waiver| waiver.waiver().ok())
             .collect()
     }
 
@@ -389,6 +465,28 @@ mod tests {
         ] {
             let error = with(wrong).unwrap_err();
             assert!(error.contains(why), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_waiver_for_code_says_whose_which_and_why() {
+        let parse = |waiver: &str| {
+            Policy::parse(&format!(
+                "{TEXT}\n[[audit.code-waivers]]\nplatform = 'linux/arm/v6'\nreason = 'r'\n{waiver}\n"
+            ))
+        };
+        let policy = parse("crate = 'ring'\nversion = '0.17.14'\nsymbols = ['*_neon']\nguard = 'AT_HWCAP'").unwrap();
+        assert_eq!(policy.code_waivers(Platform::ArmV6).len(), 1);
+        assert!(policy.code_waivers(Platform::ArmV7).is_empty());
+        for (waiver, problem) in [
+            ("version = '1'\nsymbols = ['a']\nguard = 'g'", "one of"),
+            ("crate = 'a'\npart = 'b'\nversion = '1'\nsymbols = ['a']\nguard = 'g'", "one of"),
+            ("crate = 'a'\nversion = ''\nsymbols = ['a']\nguard = 'g'", "version"),
+            ("crate = 'a'\nversion = '1'\nsymbols = []\nguard = 'g'", "symbols"),
+            ("crate = 'a'\nversion = '1'\nsymbols = ['a']", "guard"),
+        ] {
+            let error = parse(waiver).unwrap_err();
+            assert!(error.contains(problem), "{waiver}: {error}");
         }
     }
 

@@ -9,6 +9,7 @@ use super::name::readable;
 use super::origin::{Evidence, Origin};
 use super::reach::CallGraph;
 use crate::elf::ElfError;
+use crate::isa::walk::Beyond;
 
 /// An instruction that the chip lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,20 @@ pub struct Instruction {
     pub symbol: Option<String>,
     /// Where that function begins, as far as that is known.
     pub function: Option<u64>,
+}
+
+impl From<&Beyond> for Instruction {
+    fn from(beyond: &Beyond) -> Self {
+        Instruction {
+            address: beyond.address,
+            needs: beyond.needs.to_string(),
+            symbol: beyond.symbol.as_ref().map(|symbol| symbol.name.to_string()),
+            function: match &beyond.symbol {
+                Some(symbol) => beyond.address.checked_sub(symbol.offset),
+                None => beyond.function,
+            },
+        }
+    }
 }
 
 /// Everything of one origin that a chip cannot execute.

@@ -1,12 +1,14 @@
 //! OCI image-spec: digests, layers, images, layouts, references, and the final stage of a Dockerfile. Pure: bytes in, bytes out.
 
 pub mod archive;
+pub mod claims;
 pub mod digest;
 pub mod dockerfile;
 pub mod image;
 pub mod layer;
 pub mod layout;
 pub mod location;
+pub mod overlay;
 pub mod reference;
 pub mod time;
 pub mod tree;

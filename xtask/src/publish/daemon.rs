@@ -133,6 +133,31 @@ impl Daemon {
         self.connection.endpoint()
     }
 
+    /// Writes an image of the engine to `out`, as `docker save` does. Returns the bytes.
+    pub fn save(&self, ui: &Ui, name: &ImageName, out: &mut dyn std::io::Write) -> Result<u64> {
+        let shown = self.endpoint();
+        let text = name.to_string();
+        // Asked first: an engine begins to send before it knows what is missing.
+        self.connection
+            .runtime
+            .block_on(self.connection.docker.inspect_image(&text))
+            .context(|| format!("the engine at {shown} has no {name}"))
+            .hint("`docker images` lists what it has; `docker pull` fetches")?;
+        let spinner = ui.spinner("Saving", &text);
+        let written = self.connection.runtime.block_on(async {
+            let mut pieces = self.connection.docker.export_image(&text);
+            let mut written = 0;
+            while let Some(piece) = pieces.next().await {
+                let piece = piece?;
+                out.write_all(&piece)?;
+                written += piece.len() as u64;
+            }
+            Ok::<_, Error>(written)
+        });
+        spinner.finish_and_clear();
+        written.context(|| format!("the engine at {shown} did not give out {name}"))
+    }
+
     /// Takes a name away; the image goes when it was the last.
     pub fn remove(&self, name: &ImageName) -> Result<()> {
         let text = name.to_string();

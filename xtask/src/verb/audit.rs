@@ -190,6 +190,7 @@ fn nothing_to_start(name: &str, platform: Platform, problem: String) -> Report {
         file: name.to_owned(),
         size: 0,
         digest: Digest::of(b"").to_string(),
+        audited: None,
         platform,
         triple: None,
         depth: Depth::Tags,
@@ -206,5 +207,6 @@ fn nothing_to_start(name: &str, platform: Platform, problem: String) -> Report {
             expected,
             hint: "ENTRYPOINT must name a file that COPY puts into the image, by its absolute path".to_owned(),
         }],
+        code: None,
     }
 }

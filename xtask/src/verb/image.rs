@@ -308,7 +308,7 @@ fn audited(
         glibc: base.glibc.clone(),
         waivers: policy.waivers(artifact.target.triple),
     };
-    audit(artifact.bytes.clone(), &expectation)
+    audit(artifact.bytes.clone(), &expectation)?.stripped()
 }
 
 #[allow(clippy::too_many_arguments)]

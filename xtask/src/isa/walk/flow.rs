@@ -46,11 +46,20 @@ pub(super) fn level(mark: u8) -> Option<Evidence> {
     LEVELS.get(usize::from(mark & 0xf).wrapping_sub(1)).copied()
 }
 
+/// Whether an address must read as code to be believed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    None,
+    /// It must.
+    Inside,
+    /// It must, as what begins a function or follows a call: no flag is set there that a condition could ask for.
+    Fresh,
+}
+
 struct Item {
     target: Target,
     evidence: Evidence,
-    /// It must read as code to be believed.
-    doubtful: bool,
+    doubt: Doubt,
 }
 
 pub(super) struct Flow<'a> {
@@ -61,7 +70,7 @@ pub(super) struct Flow<'a> {
     /// Where functions begin, in any order.
     pub(super) functions: Vec<u32>,
     /// Tables without a known length: what they point to, if they are tables.
-    pointed: Vec<Target>,
+    pointed: Vec<(Target, Doubt)>,
     last: usize,
 }
 
@@ -246,7 +255,7 @@ impl<'a> Flow<'a> {
                     Next::Call(target) => {
                         if let Some(target) = target.filter(|_| !filled_in) {
                             self.functions.push(target.address);
-                            self.push(target, Evidence::Reached, false);
+                            self.push(target, Evidence::Reached, Doubt::None);
                         }
                         1
                     }
@@ -255,7 +264,7 @@ impl<'a> Flow<'a> {
                         conditional: may,
                     } => {
                         if !filled_in {
-                            self.push(target, Evidence::Reached, false);
+                            self.push(target, Evidence::Reached, Doubt::None);
                         }
                         if may || conditional > 0 { 2 } else { 0 }
                     }
@@ -276,13 +285,14 @@ impl<'a> Flow<'a> {
             }
             if reached > 0 {
                 let target = Target { address: at, state };
-                self.push(target, Evidence::Reached, reached == 1);
+                let doubt = if reached == 1 { Doubt::Fresh } else { Doubt::None };
+                self.push(target, Evidence::Reached, doubt);
             }
         }
     }
 
     /// Queues what is not known as well already.
-    fn push(&mut self, target: Target, evidence: Evidence, doubtful: bool) {
+    fn push(&mut self, target: Target, evidence: Evidence, doubt: Doubt) {
         let aligned = target.state == State::Thumb || target.address & 3 == 0;
         let Some(index) = self.span_at(target.address).filter(|_| aligned) else {
             return;
@@ -291,7 +301,7 @@ impl<'a> Flow<'a> {
             self.queue.push(Item {
                 target,
                 evidence,
-                doubtful,
+                doubt,
             });
         }
     }
@@ -299,50 +309,67 @@ impl<'a> Flow<'a> {
     fn starts(&mut self) {
         let code = self.code;
         for origin in [Origin::Called, Origin::Unwound, Origin::Pointed, Origin::Guessed] {
-            let (evidence, doubtful) = match origin {
-                Origin::Called => (Evidence::Reached, false),
-                _ => (Evidence::Pointed, true),
-            };
             let usual = self.usual_state();
             let other = if usual == State::Arm { State::Thumb } else { State::Arm };
+            let has_other = self.has(other);
             for start in code.starts.iter().filter(|start| start.origin == origin) {
                 let Some(index) = self.span_at(start.address) else {
                     continue;
                 };
-                // In a file with mapping symbols, pointers into what they call data are pointers to data.
-                if origin != Origin::Called && self.maps[index].data[cell(&code.spans[index], start.address)] != 0 {
+                let span = &code.spans[index];
+                let mut states = match start.thumb {
+                    Some(true) => vec![State::Thumb],
+                    Some(false) => vec![State::Arm],
+                    None => vec![usual, other],
+                };
+                if origin == Origin::Called {
+                    let target = Target {
+                        address: start.address,
+                        state: states[0],
+                    };
+                    self.functions.push(target.address);
+                    self.push(target, Evidence::Reached, Doubt::None);
                     continue;
                 }
-                let states = match start.thumb {
-                    Some(true) => [State::Thumb; 2],
-                    Some(false) => [State::Arm; 2],
-                    None => [usual, other],
-                };
-                let targets = states.map(|state| Target {
+                // A pointer to what is not meant to be executed, or to what mapping symbols call data, is a pointer to data.
+                if !span.expected || self.maps[index].data[cell(span, start.address)] & MAPPED != 0 {
+                    continue;
+                }
+                // What only may be an address does not bring a state into a file that is nowhere else in it.
+                if origin == Origin::Guessed || start.thumb.is_none() {
+                    states.retain(|state| has_other || *state == usual);
+                }
+                let targets = states.into_iter().map(|state| Target {
                     address: start.address,
                     state,
                 });
-                if let Some(known) = targets.into_iter().find(|target| self.marked(index, *target).is_some()) {
-                    self.functions.push(known.address);
-                    self.push(known, evidence, doubtful);
-                    continue;
-                }
-                let target = match doubtful {
-                    false => Some(targets[0]),
-                    true => targets.into_iter().find(|target| self.reads_as_code(*target).is_some()),
-                };
-                if let Some(target) = target {
-                    self.functions.push(target.address);
-                    self.push(target, evidence, false);
+                for target in targets {
+                    if self.marked(index, target).is_some() {
+                        self.functions.push(target.address);
+                        break;
+                    }
+                    if self.reads_as_code(target, Doubt::Fresh) {
+                        self.functions.push(target.address);
+                        self.push(target, Evidence::Pointed, Doubt::None);
+                        break;
+                    }
                 }
             }
             self.drain();
             // Tables without a length, and addresses of functions that code computes.
-            while let Some(target) = self.pointed.pop() {
-                self.push(target, Evidence::Pointed, true);
+            while let Some((target, doubt)) = self.pointed.pop() {
+                self.push(target, Evidence::Pointed, doubt);
                 self.drain();
             }
         }
+    }
+
+    /// Whether there is any code in this state.
+    fn has(&self, state: State) -> bool {
+        self.maps.iter().any(|map| match state {
+            State::Arm => map.arm.iter().any(|mark| *mark != 0),
+            State::Thumb => map.thumb.iter().any(|mark| *mark != 0),
+        })
     }
 
     /// The state of most of what was found so far.
@@ -356,7 +383,7 @@ impl<'a> Flow<'a> {
 
     fn drain(&mut self) {
         while let Some(item) = self.queue.pop() {
-            if item.doubtful && self.reads_as_code(item.target).is_none() {
+            if item.doubt != Doubt::None && !self.reads_as_code(item.target, item.doubt) {
                 continue;
             }
             self.trace(item.target, item.evidence);
@@ -402,16 +429,18 @@ impl<'a> Flow<'a> {
                 conditional.saturating_sub(1)
             };
             match step.next {
+                // Linkers make a `nop` of a jump to what is not there, and the literals stay behind it.
+                Next::On if is_padding(word, step.width) && !self.reads_as_code(on, Doubt::Inside) => return,
                 Next::On => {}
                 Next::Call(target) => {
                     if let Some(target) = target.filter(|_| !filled_in) {
                         self.functions.push(target.address);
-                        self.push(target, evidence, false);
+                        self.push(target, evidence, Doubt::None);
                     } else {
                         self.call_by_register(here, word, &registers, evidence);
                     }
                     registers.call();
-                    if self.reads_as_code(on).is_none() {
+                    if !self.reads_as_code(on, Doubt::Fresh) {
                         return;
                     }
                     here = on;
@@ -419,7 +448,7 @@ impl<'a> Flow<'a> {
                 }
                 Next::Branch { target, conditional } => {
                     if !filled_in {
-                        self.push(target, evidence, false);
+                        self.push(target, evidence, Doubt::None);
                     }
                     if !conditional && !in_it {
                         return;
@@ -479,7 +508,7 @@ impl<'a> Flow<'a> {
             .is_some_and(|span| self.code.spans[span].expected)
         {
             self.functions.push(target.address);
-            self.push(target, evidence, true);
+            self.push(target, evidence, Doubt::Fresh);
         }
     }
 
@@ -497,7 +526,7 @@ impl<'a> Flow<'a> {
             let state = if address & 1 == 1 { State::Thumb } else { State::Arm };
             let address = address & !1;
             if self.span_at(address).is_some_and(|span| self.code.spans[span].expected) {
-                self.pointed.push(Target { address, state });
+                self.pointed.push((Target { address, state }, Doubt::Fresh));
             }
         }
     }
@@ -520,7 +549,7 @@ impl<'a> Flow<'a> {
                         state: State::Arm,
                     },
                     evidence,
-                    false,
+                    Doubt::None,
                 );
             }
             Away::Exchange(register) | Away::Register(register) => match registers.get(register) {
@@ -530,7 +559,7 @@ impl<'a> Flow<'a> {
                         address: address & !1,
                         state: here.state,
                     };
-                    self.push(target, evidence, true);
+                    self.push(target, evidence, Doubt::Inside);
                 }
                 Value::Sum {
                     base,
@@ -585,7 +614,7 @@ impl<'a> Flow<'a> {
                                 state: here.state,
                             },
                             evidence,
-                            true,
+                            Doubt::Inside,
                         );
                     }
                     // Into a row of branches, or into the middle of a loop that is written out.
@@ -601,7 +630,7 @@ impl<'a> Flow<'a> {
         let mut target = Target { address: at, state };
         for _ in 0..bound.unwrap_or(MAX_TABLE) {
             let Some((_, _, step)) = self.read(target) else { return };
-            self.push(target, evidence, true);
+            self.push(target, evidence, Doubt::Inside);
             if !matches!(step.next, Next::Branch { conditional: false, .. }) {
                 return;
             }
@@ -639,8 +668,8 @@ impl<'a> Flow<'a> {
             }
             let target = Target { address, state };
             match bound {
-                Some(_) => self.push(target, evidence, true),
-                None => self.pointed.push(target),
+                Some(_) => self.push(target, evidence, Doubt::Inside),
+                None => self.pointed.push((target, Doubt::Inside)),
             }
         }
     }
@@ -649,26 +678,36 @@ impl<'a> Flow<'a> {
         judge_word(word, step.width, state, self.features)
     }
 
-    /// How many instructions from here on read as code, up to the first that does not fall through; `None` if they do not.
-    fn reads_as_code(&mut self, from: Target) -> Option<usize> {
+    /// Whether this reads as code, up to the first instruction that does not fall through.
+    fn reads_as_code(&mut self, from: Target, doubt: Doubt) -> bool {
         if from.state == State::Arm && from.address & 3 != 0 {
-            return None;
+            return false;
         }
         let mut here = from;
         let mut conditional = 0u8;
-        for count in 1..=AHEAD {
-            let (index, word, step) = self.read(here)?;
+        let mut flags = doubt != Doubt::Fresh;
+        for _ in 0..AHEAD {
+            let Some((index, word, step)) = self.read(here) else {
+                return false;
+            };
             if self.marked(index, here).is_some() {
-                return Some(count);
+                return true;
             }
             if !self.free(index, here, step.width) || word == 0 {
-                return None;
+                return false;
+            }
+            if here.state == State::Arm && !flags {
+                // Words of a literal pool begin with zeros or ones more often than with the condition "always".
+                if word >> 28 < 14 {
+                    return false;
+                }
+                flags = sets_flags(word);
             }
             if matches!(
                 self.verdict(word, step, here.state),
                 Verdict::Undefined | Verdict::Unpredictable { .. }
             ) {
-                return None;
+                return false;
             }
             let in_it = conditional > 0;
             conditional = if step.it > 0 {
@@ -679,27 +718,24 @@ impl<'a> Flow<'a> {
             let filled_in = self.is_relocated(here.address);
             match step.next {
                 Next::On => {}
-                Next::Call(target) => {
-                    let known = target.is_none_or(|target| filled_in || self.could_be_code(target));
-                    return known.then_some(count);
-                }
+                Next::Call(target) => return target.is_none_or(|target| filled_in || self.could_be_code(target)),
                 Next::Branch { target, conditional } => {
                     if !filled_in && !self.could_be_code(target) {
-                        return None;
+                        return false;
                     }
                     if !conditional && !in_it {
-                        return Some(count);
+                        return true;
                     }
                 }
                 Next::Away { conditional, .. } => {
                     if !conditional && !in_it {
-                        return Some(count);
+                        return true;
                     }
                 }
             }
             here.address = here.address.wrapping_add(step.width);
         }
-        Some(AHEAD)
+        true
     }
 
     /// Neither data nor the inside of another instruction.
@@ -823,7 +859,8 @@ impl<'a> Flow<'a> {
                 break;
             }
             count += 1;
-            always += usize::from(state == State::Thumb || matches!(word >> 28, 14 | 15));
+            // NEON, barriers and hints for the cache have no condition.
+            always += usize::from(state == State::Thumb || word >> 28 == 14 || matches!(word >> 24, 0xf2..=0xf7));
             let in_it = conditional > 0;
             conditional = if step.it > 0 {
                 step.it
@@ -907,6 +944,16 @@ pub(super) fn judge_word(word: u32, width: u32, state: State, features: Features
             let (first, second) = halves(word, width);
             decode::thumb(first, second, features)
         }
+    }
+}
+
+/// Whether conditions may mean something behind this instruction in ARM state. Too often rather than too seldom.
+fn sets_flags(word: u32) -> bool {
+    match word >> 25 & 7 {
+        0 | 1 => word >> 20 & 1 == 1 || word & 0x0fb0_0000 == 0x0320_0000 || word & 0x0ff0_00f0 == 0x0120_0000,
+        // vmrs, mrc
+        7 => word >> 20 & 1 == 1,
+        _ => false,
     }
 }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 pub use read::{Limits, decompress, read_entries, read_tar};
 pub use sparse::without_sparse;
+pub(crate) use read::{parse_pax, until_nul};
 pub use write::{Compressed, LayerBuilder, write_tar};
 
 use super::{Digest, media};
