@@ -8,6 +8,8 @@ use crate::oci::reference::Destination;
 use crate::plan::StdChoice;
 use crate::target::{Base, Platform};
 
+mod boot;
+
 /// From source to an image that runs on a Raspberry Pi Zero.
 #[derive(Debug, Parser)]
 #[command(
@@ -20,6 +22,7 @@ Examples:
   cargo xtask image                                      the blog for linux/arm/v6, from scratch
   cargo xtask image --base scratch --base debian --load  two images, into the Docker daemon
   cargo xtask run                                        serve it here under an emulated ARM1176
+  cargo xtask boot --check                               boot it on an emulated Pi Zero, and cut the power
   cargo xtask size                                       what each image costs
 
 Exit status: 0 fine, 1 it ran and found problems, 2 it could not do the work."
@@ -57,6 +60,8 @@ pub enum Verb {
     Size(SizeArgs),
     /// Serve an image under qemu-user, with the CPU of its platform
     Run(RunArgs),
+    /// Boot an image on an emulated Raspberry Pi Zero, and cut its power
+    Boot(BootArgs),
     /// Check ELF files, or the program of an image, against a platform
     Audit(AuditArgs),
     /// Run all tests of the repository
@@ -176,6 +181,8 @@ pub enum Isolation {
     /// qemu looks libraries up in the image; the volume's path is replaced in environment and arguments
     Prefix,
 }
+
+pub use boot::BootArgs;
 
 /// `cargo xtask audit`.
 #[derive(Debug, Args)]
