@@ -10,6 +10,8 @@ use crate::plan::StdChoice;
 use crate::report::Bandwidth;
 use crate::target::{Base, Platform};
 
+mod boot;
+
 /// From source to an image that runs on a Raspberry Pi Zero.
 #[derive(Debug, Parser)]
 #[command(
@@ -22,6 +24,7 @@ Examples:
   cargo xtask image                                      the blog for linux/arm/v6, from scratch
   cargo xtask image --base scratch --base debian --load  two images, into the Docker daemon
   cargo xtask run                                        serve it here under an emulated ARM1176
+  cargo xtask boot --check                               boot it on an emulated Pi Zero, and cut the power
   cargo xtask size                                       what each image costs
 
 Exit status: 0 fine, 1 it ran and found problems, 2 it could not do the work."
@@ -62,6 +65,8 @@ pub enum Verb {
     Base(BaseVerb),
     /// Serve an image under qemu-user, with the CPU of its platform
     Run(RunArgs),
+    /// Boot an image on an emulated Raspberry Pi Zero, and cut its power
+    Boot(BootArgs),
     /// Check every ELF file of an image, a file tree or a file against a platform
     Audit(AuditArgs),
     /// Run all tests of the repository
@@ -207,6 +212,8 @@ pub enum Isolation {
     /// qemu looks libraries up in the image; the volume's path is replaced in environment and arguments
     Prefix,
 }
+
+pub use boot::BootArgs;
 
 /// `cargo xtask audit`.
 #[derive(Debug, Args)]
