@@ -197,7 +197,10 @@ fn what_was_not_looked_at_is_said() {
     assert_eq!(binary.report().depth, Depth::Tags);
     let text = binary.report().text();
     assert!(text.contains("instructions not decoded"), "{text}");
-    assert!(text.contains("not decoded: for linux/arm64 the tool chain is believed"), "{text}");
+    assert!(
+        text.contains("not decoded: for linux/arm64 the tool chain is believed"),
+        "{text}"
+    );
 }
 
 #[test]
