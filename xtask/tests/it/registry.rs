@@ -2,6 +2,7 @@
 
 mod content;
 mod environment;
+mod push;
 mod real;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
