@@ -14,6 +14,7 @@ mod http;
 mod isa;
 mod oci;
 mod publish;
+mod raspbian;
 mod require;
 mod run;
 mod size;
