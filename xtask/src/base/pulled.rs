@@ -26,7 +26,8 @@ struct Meaning {
 /// platforms does.
 pub fn image(cx: &Cx, reference: &str, base: Base, platform: Platform, want: Want<'_>) -> Result<Found> {
     let reference: Reference = reference.parse().map_err(|error| {
-        Error::new(format!("{error}")).hint("a reference is written as for docker: alpine:3.24, docker.io/library/alpine:3.24")
+        Error::new(format!("{error}"))
+            .hint("a reference is written as for docker: alpine:3.24, docker.io/library/alpine:3.24")
     })?;
     let registry = Registry::from_environment();
     // Debian's images for this chip say v5: soft float, which is what its programs are.

@@ -5,6 +5,7 @@ mod audit;
 mod base;
 mod base_alpine;
 mod base_own;
+mod base_registry;
 mod chain;
 mod cli;
 mod culprit;

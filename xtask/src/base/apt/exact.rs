@@ -131,7 +131,11 @@ fn source_files(name: &str, printed: &str, mirrors: &Mirrors) -> Result<Vec<Deb>
         let sha256 = hash
             .strip_prefix("SHA256:")
             .context(|| format!("the signed index has no SHA-256 of {file}"))?;
-        let below = |base: &str| redact(uri).strip_prefix(&format!("{}/", redact(base))).map(str::to_owned);
+        let below = |base: &str| {
+            redact(uri)
+                .strip_prefix(&format!("{}/", redact(base)))
+                .map(str::to_owned)
+        };
         let security = mirrors.security.as_deref().and_then(below);
         let (archive, filename) = match (security, below(&mirrors.main)) {
             (Some(filename), _) => (Archive::Security, filename),
@@ -194,13 +198,14 @@ mod tests {
         let files = source_files("glibc", printed, &mirrors).unwrap();
         assert_eq!(files.len(), 2);
         assert_eq!(files[0].version, "2.36-9+deb12u14");
-        assert_eq!(
-            files[0].filename,
-            "pool/updates/main/g/glibc/glibc_2.36-9+deb12u14.dsc"
-        );
+        assert_eq!(files[0].filename, "pool/updates/main/g/glibc/glibc_2.36-9+deb12u14.dsc");
         assert_eq!((files[0].archive, files[1].archive), (Archive::Security, Archive::Main));
         assert_eq!((files[1].sha256.as_str(), files[1].size), ("bb", 18));
-        for bad in ["", "'http://other.example/x.dsc' glibc_1.dsc 1 SHA256:aa\n", &printed.replace("SHA256", "MD5Sum")] {
+        for bad in [
+            "",
+            "'http://other.example/x.dsc' glibc_1.dsc 1 SHA256:aa\n",
+            &printed.replace("SHA256", "MD5Sum"),
+        ] {
             assert!(source_files("glibc", bad, &mirrors).is_err(), "{bad}");
         }
     }

@@ -20,7 +20,13 @@ pub struct Inputs {
 
 impl Inputs {
     /// Those that the lock names, or those that the archive has.
-    pub fn choose(cx: &Cx, policy: &RebuildPolicy, host: &Host, mirror: Option<&str>, want: Want<'_>) -> Result<Inputs> {
+    pub fn choose(
+        cx: &Cx,
+        policy: &RebuildPolicy,
+        host: &Host,
+        mirror: Option<&str>,
+        want: Want<'_>,
+    ) -> Result<Inputs> {
         let request = request(policy, host, mirror);
         let newest = |refresh| apt::resolve_exactly(cx, &request, &[GLIBC], refresh);
         let resolution = match want {
@@ -71,7 +77,9 @@ impl Inputs {
     /// The version of a package.
     pub fn version(&self, name: &str) -> Result<&str> {
         let found = self.resolution.packages.iter().find(|deb| deb.name == name);
-        Ok(&found.context(|| format!("{name} is not among what glibc is made of"))?.version)
+        Ok(&found
+            .context(|| format!("{name} is not among what glibc is made of"))?
+            .version)
     }
 
     /// What has to be fetched: everything but signatures and descriptions of the source package.
@@ -101,11 +109,7 @@ impl Inputs {
 }
 
 /// What apt is asked for.
-pub fn request<'a>(
-    policy: &'a RebuildPolicy,
-    host: &'a Host,
-    mirror: Option<&'a str>,
-) -> Request<'a> {
+pub fn request<'a>(policy: &'a RebuildPolicy, host: &'a Host, mirror: Option<&'a str>) -> Request<'a> {
     Request {
         suite: &policy.suite,
         aliases: &policy.aliases,
@@ -202,7 +206,13 @@ mod tests {
             deb(GLIBC, "2.36-9", SOURCE, "pool/g/glibc_2.36.orig.tar.xz.asc"),
         ]);
         assert_eq!(inputs.glibc().unwrap(), "2.36-9");
-        assert!(inputs.source_file(".orig.tar.xz").unwrap().filename.ends_with("2.36.orig.tar.xz"));
+        assert!(
+            inputs
+                .source_file(".orig.tar.xz")
+                .unwrap()
+                .filename
+                .ends_with("2.36.orig.tar.xz")
+        );
         assert!(inputs.source_file(".tar.xz").is_err(), "two of them");
         let files: Vec<String> = inputs.for_lock().into_iter().map(|input| input.file).collect();
         assert_eq!(files.len(), 3, "{files:?}");

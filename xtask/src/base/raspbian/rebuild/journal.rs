@@ -48,7 +48,9 @@ pub struct Phase<'a> {
 
 impl std::fmt::Debug for Phase<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Phase").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Phase")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -108,10 +110,7 @@ impl Work {
 
     /// Does what is not done yet, in order.
     pub fn run(&self, cx: &Cx, phases: &[Phase<'_>]) -> Result<()> {
-        let done = phases
-            .iter()
-            .take_while(|phase| self.stamp(phase).is_file())
-            .count();
+        let done = phases.iter().take_while(|phase| self.stamp(phase).is_file()).count();
         if done > 0 && done < phases.len() {
             let names: Vec<&str> = phases[..done].iter().map(|phase| phase.name).collect();
             cx.ui.note(&format!(
@@ -186,7 +185,11 @@ impl Stage<'_> {
             return Ok(());
         }
         let tail = self.tail();
-        let error = Error::new(format!("`{}` failed ({status})\n  {}", command.line(), tail.join("\n  ")));
+        let error = Error::new(format!(
+            "`{}` failed ({status})\n  {}",
+            command.line(),
+            tail.join("\n  ")
+        ));
         Err(if tail.iter().any(|line| line.contains("No space left on device")) {
             error.hint("the disk is full: free some space (`cargo xtask cache prune` helps) and run again; it goes on from here")
         } else {
@@ -310,7 +313,12 @@ mod tests {
         let (dir, cx) = (dir.path(), cx(dir.path()));
         let at = dir.join("work");
         let work = Work::open(&cx, &at).unwrap();
-        let mut left = cx.shell.command("sleep").arg("60").spawn(Stdio::null(), Stdio::null()).unwrap();
+        let mut left = cx
+            .shell
+            .command("sleep")
+            .arg("60")
+            .spawn(Stdio::null(), Stdio::null())
+            .unwrap();
         drop(work);
         let other = File::open(at.join("lock")).unwrap();
         assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));

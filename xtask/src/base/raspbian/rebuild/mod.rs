@@ -21,10 +21,10 @@ use self::inputs::Inputs;
 use self::journal::Work;
 use self::needs::Host;
 use self::recipe::Recipe;
+use crate::base::apt;
 use crate::base::debian::{PATH, release_day};
 use crate::base::found::{Found, Want};
 use crate::base::rootfs::{RULES_VERSION, upstream_version};
-use crate::base::apt;
 use crate::cache::{key_of, write_atomically};
 use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
@@ -191,10 +191,10 @@ fn layer(
             }
         }
     }
-    Err(
-        Error::new(format!("{origin}: what was just written to the cache cannot be read back"))
-            .hint("is the disk failing? choose another with --cache-dir DIR"),
-    )
+    Err(Error::new(format!(
+        "{origin}: what was just written to the cache cannot be read back"
+    ))
+    .hint("is the disk failing? choose another with --cache-dir DIR"))
 }
 
 fn open(tree: &Path, origin: &str) -> Result<(Layer, BTreeMap<String, String>)> {

@@ -148,10 +148,7 @@ mod tests {
             error.to_string(),
             "glibc is compiled on this machine, which lacks: make, xz, cc"
         );
-        assert_eq!(
-            error.next_step(),
-            Some("install it: apt-get install gcc make xz-utils")
-        );
+        assert_eq!(error.next_step(), Some("install it: apt-get install gcc make xz-utils"));
     }
 
     #[test]

@@ -89,12 +89,24 @@ impl<'a> Recipe<'a> {
         };
         vec![
             phase("tools", "Unpacking", "tools", 60, Self::unpack_tools),
-            phase("sources", "Unpacking", &format!("{glibc} and {libgcc}"), 900, Self::unpack_sources),
+            phase(
+                "sources",
+                "Unpacking",
+                &format!("{glibc} and {libgcc}"),
+                900,
+                Self::unpack_sources,
+            ),
             phase("libgcc", "Compiling", &libgcc, 1_500, Self::libgcc),
             phase("glibc", "Compiling", &glibc, 16_000, Self::glibc),
             phase("install", "Installing", &glibc, 9_000, Self::install),
             phase("libgcc_s", "Compiling", "libgcc_s", 700, Self::libgcc_s),
-            phase("check", "Checking", "that all of it is ARMv6 with hard float", 60, Self::check),
+            phase(
+                "check",
+                "Checking",
+                "that all of it is ARMv6 with hard float",
+                60,
+                Self::check,
+            ),
         ]
     }
 
@@ -160,12 +172,23 @@ impl<'a> Recipe<'a> {
         flags.push("-Wl,--build-id=none".to_owned());
         flags.push(format!("-B{}/", gcclib.display()));
         let compiler = format!("{TRIPLET}-gcc");
-        self.script(&bin.join(&compiler), &own.join(format!("{compiler}-{}", self.gcc)), &flags)?;
+        self.script(
+            &bin.join(&compiler),
+            &own.join(format!("{compiler}-{}", self.gcc)),
+            &flags,
+        )?;
         // It runs here, and makes what it shall.
         let object = self.at("probe.o");
         let source = self.at("probe.c");
         fs::write(&source, "double twice(double x) { return 2 * x; }\n")?;
-        stage.run(&self.command(bin.join(compiler)).arg("-c").arg(&source).arg("-o").arg(&object))?;
+        stage.run(
+            &self
+                .command(bin.join(compiler))
+                .arg("-c")
+                .arg(&source)
+                .arg("-o")
+                .arg(&object),
+        )?;
         self.is_armv6(&object, "the compiler's first object")
     }
 
@@ -239,7 +262,10 @@ impl<'a> Recipe<'a> {
         let gcc = top.join("gcc");
         let dir = top.join(TRIPLET).join("libgcc");
         fs::create_dir_all(&dir).context(|| format!("cannot create {}", dir.display()))?;
-        let plugin = self.at(&format!("tools/usr/lib/gcc-cross/{TRIPLET}/{}/plugin/include", self.gcc));
+        let plugin = self.at(&format!(
+            "tools/usr/lib/gcc-cross/{TRIPLET}/{}/plugin/include",
+            self.gcc
+        ));
         stage.run(&self.command("cp").arg("-R").arg(&plugin).arg(&gcc))?;
         fs::write(gcc.join("tconfig.h"), TCONFIG)?;
         fs::write(gcc.join("libgcc.mvars"), MVARS)?;
@@ -277,7 +303,9 @@ impl<'a> Recipe<'a> {
             .read()?;
         match Path::new(&taken) == gcclib.join("libgcc.a") {
             true => Ok(()),
-            false => Err(Error::new(format!("the compiler would link {taken}, which is not the one made here"))),
+            false => Err(Error::new(format!(
+                "the compiler would link {taken}, which is not the one made here"
+            ))),
         }
     }
 
@@ -342,7 +370,10 @@ impl<'a> Recipe<'a> {
         );
         let make = self.make(&dir).args(["LIBGCC2_DEBUG_CFLAGS=-g0", "libgcc_s.so"]);
         stage.run(&make.arg(compiler))?;
-        let (from, to) = (dir.join("libgcc_s.so.1"), root.join("lib").join(TRIPLET).join("libgcc_s.so.1"));
+        let (from, to) = (
+            dir.join("libgcc_s.so.1"),
+            root.join("lib").join(TRIPLET).join("libgcc_s.so.1"),
+        );
         fs::copy(&from, &to).context(|| format!("cannot copy {}", from.display()))?;
         Ok(())
     }
@@ -358,11 +389,19 @@ impl<'a> Recipe<'a> {
             self.is_armv6(path, name)?;
             fs::copy(path, out.join("unstripped").join(name)).context(|| format!("cannot copy {}", path.display()))?;
             let strip = self.command(self.at("bin").join(format!("{TRIPLET}-strip")));
-            stage.run(&strip.args(["--strip-unneeded", "-o"]).arg(out.join("lib").join(name)).arg(path))?;
+            stage.run(
+                &strip
+                    .args(["--strip-unneeded", "-o"])
+                    .arg(out.join("lib").join(name))
+                    .arg(path),
+            )?;
         }
         for (from, to) in [
             ("src/glibc/debian/copyright".to_owned(), "libc6"),
-            (format!("tools/usr/share/doc/gcc-{}-source/copyright", self.gcc), "libgcc-s1"),
+            (
+                format!("tools/usr/share/doc/gcc-{}-source/copyright", self.gcc),
+                "libgcc-s1",
+            ),
             ("src/glibc/COPYING.LIB".to_owned(), "LGPL-2.1"),
             ("src/gcc/COPYING3".to_owned(), "GPL-3"),
             ("src/glibc/debian/changelog".to_owned(), "changelog"),

@@ -68,7 +68,11 @@ pub fn pack(tree: &Path, inputs: &Inputs, policy: &RebuildPolicy) -> Result<(Lay
         Entry::file("usr/share/common-licenses/LGPL-2.1", read("doc/LGPL-2.1")?, 0o644),
         Entry::file("usr/share/common-licenses/GPL-3", read("doc/GPL-3")?, 0o644),
     ]);
-    let mut second = vec![Entry::file("usr/share/doc/libgcc-s1/copyright", read("doc/libgcc-s1")?, 0o644)];
+    let mut second = vec![Entry::file(
+        "usr/share/doc/libgcc-s1/copyright",
+        read("doc/libgcc-s1")?,
+        0o644,
+    )];
     for name in &policy.libraries {
         let place = format!("usr/lib/{TRIPLET}/{name}");
         let mode = if name == "libc.so.6" { 0o755 } else { 0o644 };
@@ -109,8 +113,21 @@ pub fn pack(tree: &Path, inputs: &Inputs, policy: &RebuildPolicy) -> Result<(Lay
 /// Directories and links that Debian's `base-files` has, of those that a server may meet.
 fn skeleton() -> Vec<Entry> {
     let mut entries: Vec<Entry> = [
-        "dev", "etc", "home", "proc", "run", "sys", "usr", "usr/bin", "usr/lib", "usr/sbin", "usr/share", "var",
-        "var/cache", "var/lib", "var/log",
+        "dev",
+        "etc",
+        "home",
+        "proc",
+        "run",
+        "sys",
+        "usr",
+        "usr/bin",
+        "usr/lib",
+        "usr/sbin",
+        "usr/share",
+        "var",
+        "var/cache",
+        "var/lib",
+        "var/log",
     ]
     .map(|path| Entry::directory(path, 0o755))
     .into();
@@ -166,7 +183,10 @@ mod tests {
 
     #[test]
     fn it_does_not_pretend_to_be_raspbian_or_debian() {
-        let text = os_release("glibc 2.36-9 rebuilt from Debian's source for ARMv6 hard float", "bookworm");
+        let text = os_release(
+            "glibc 2.36-9 rebuilt from Debian's source for ARMv6 hard float",
+            "bookworm",
+        );
         assert!(text.contains("\nID=rebuilt-armv6\n"), "{text}");
         assert!(text.contains("not Raspbian itself"), "{text}");
     }
