@@ -93,7 +93,11 @@ pub fn waive(culprits: &mut [Culprit], waivers: &[CodeWaiver]) -> Vec<String> {
         if !versions.is_empty() && missing.len() == used.len() {
             idle.push(format!("{}: it is {} here", waiver.describe(), versions.join(" and ")));
         } else if !missing.is_empty() {
-            idle.push(format!("{}: nothing is found in {}", waiver.describe(), missing.join(", ")));
+            idle.push(format!(
+                "{}: nothing is found in {}",
+                waiver.describe(),
+                missing.join(", ")
+            ));
         }
     }
     idle
@@ -142,7 +146,11 @@ mod tests {
         assert!(waive(&mut culprits, &[waiver("0.17.14", &["sha256_*", "poly1305_neon2"])]).is_empty());
         // A new finding beside it is not accepted.
         assert_eq!(culprits[0].open(), 2);
-        assert!(culprits[0].line().ends_with("4 of them accepted"), "{}", culprits[0].line());
+        assert!(
+            culprits[0].line().ends_with("4 of them accepted"),
+            "{}",
+            culprits[0].line()
+        );
     }
 
     #[test]

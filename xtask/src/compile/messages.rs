@@ -55,7 +55,11 @@ impl Messages {
 
     /// Keeps what says which package a file is of.
     fn note(&mut self, message: &Message) {
-        let ours = |path: &str| Path::new(path).components().any(|part| part.as_os_str() == self.triple.as_str());
+        let ours = |path: &str| {
+            Path::new(path)
+                .components()
+                .any(|part| part.as_os_str() == self.triple.as_str())
+        };
         match message {
             Message::CompilerArtifact(artifact) => {
                 let library = artifact

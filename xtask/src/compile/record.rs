@@ -133,7 +133,14 @@ pub fn dependencies(
     triple: &str,
     compiled: &[Compiled],
 ) -> Result<std::result::Result<Graph, String>> {
-    let mut command = cargo(cx).args(["metadata", "--format-version", "1", "--locked", "--filter-platform", triple]);
+    let mut command = cargo(cx).args([
+        "metadata",
+        "--format-version",
+        "1",
+        "--locked",
+        "--filter-platform",
+        triple,
+    ]);
     if cx.offline {
         command = command.arg("--offline");
     }
@@ -142,7 +149,9 @@ pub fn dependencies(
         .map_err(crate::error::Error::from)
         .context(|| "cannot make sense of what `cargo metadata` said")?;
     let Some(graph) = Graph::new(&metadata, package) else {
-        return Ok(Err(format!("cargo's metadata has no package {package} in this workspace")));
+        return Ok(Err(format!(
+            "cargo's metadata has no package {package} in this workspace"
+        )));
     };
     let mut features: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
     for package in compiled.iter().filter(|package| !package.std) {

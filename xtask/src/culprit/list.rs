@@ -143,11 +143,7 @@ fn count(number: usize, what: &str) -> String {
 /// # Errors
 ///
 /// For a program whose headers cannot be read.
-pub fn culprits(
-    program: &[u8],
-    instructions: &[Instruction],
-    evidence: &Evidence,
-) -> Result<Vec<Culprit>, ElfError> {
+pub fn culprits(program: &[u8], instructions: &[Instruction], evidence: &Evidence) -> Result<Vec<Culprit>, ElfError> {
     if instructions.is_empty() {
         return Ok(Vec::new());
     }

@@ -153,9 +153,7 @@ impl Evidence {
             return self.package(package);
         }
         if base.ends_with(".rcgu.o") {
-            return unknown(
-                "the object holds all Rust code of the program, and this name is not mangled".to_owned(),
-            );
+            return unknown("the object holds all Rust code of the program, and this name is not mangled".to_owned());
         }
         match base {
             _ if START_FILES.contains(&base) => self.toolchain(base),
@@ -164,7 +162,9 @@ impl Evidence {
             "libcompiler_rt.a" | "compiler_rt.o" | "compiler_rt.a" => self.toolchain("compiler_rt"),
             "libunwind.a" => self.toolchain("libunwind"),
             "libgcc.a" | "libgcc_eh.a" => self.toolchain("libgcc"),
-            _ => unknown(format!("{base} was linked, and no package or part of the tool chain is known to have it")),
+            _ => unknown(format!(
+                "{base} was linked, and no package or part of the tool chain is known to have it"
+            )),
         }
     }
 
@@ -316,12 +316,26 @@ mod tests {
             (origin.describe(), object.unwrap_or_default())
         };
         let is = |address, symbol, origin: &str, object: &str| {
-            assert_eq!(at(address, symbol), (origin.to_owned(), object.to_owned()), "{address:#x}");
+            assert_eq!(
+                at(address, symbol),
+                (origin.to_owned(), object.to_owned()),
+                "{address:#x}"
+            );
         };
-        is(0x1104, Some("ChaCha20_ctr32_neon"), "ring 0.17.14", "chacha-armv4-linux32.o");
+        is(
+            0x1104,
+            Some("ChaCha20_ctr32_neon"),
+            "ring 0.17.14",
+            "chacha-armv4-linux32.o",
+        );
         is(0x1204, Some("__a_cas_v7"), "musl (zig 0.17.1)", "atomics.o");
         is(0x1304, None, "crt1.o (zig 0.17.1)", "crt1.o");
-        is(0x1404, Some("__ARMv7ABSLongThunk_x"), "linker (zig 0.17.1)", "<internal>");
+        is(
+            0x1404,
+            Some("__ARMv7ABSLongThunk_x"),
+            "linker (zig 0.17.1)",
+            "<internal>",
+        );
         is(0x1504, Some("native"), "sys 0.1.0", "native.o");
         is(0x1004, Some("_RNvCs48gQ5aT77i9_4blog4main"), "blog 1.2.3", "blog.o");
         is(

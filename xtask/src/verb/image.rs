@@ -122,7 +122,10 @@ pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &
     let mut artifacts = BTreeMap::new();
     for planned in &plan.compile {
         let std = rust_std::provision(cx, compiler, &planned.triple, planned.std)?;
-        artifacts.insert(planned.triple.as_str(), compile(cx, plan, planned, std, compiler, &zig)?);
+        artifacts.insert(
+            planned.triple.as_str(),
+            compile(cx, plan, planned, std, compiler, &zig)?,
+        );
     }
     let mut images = Vec::new();
     for ((planned, stage), base) in plan.images.iter().zip(&stages).zip(bases) {

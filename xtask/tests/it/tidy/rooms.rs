@@ -9,10 +9,6 @@ use super::{Offence, none, sources};
 /// A room that is missing here may not exist: say first whom it may know.
 const IMPORTS: &[(&str, &str)] = &[
     ("audit", "culprit elf isa target"),
-    (
-        "base",
-        "audit cache cx deb elf error http oci policy publish registry shell target toolchain ui",
-    ),
     ("cache", "error"),
     ("cli", "oci plan::StdChoice report::Bandwidth target"),
     ("compile", "cache culprit cx elf error plan shell target toolchain"),
