@@ -72,9 +72,10 @@ impl Checks {
         }
         for function in &code.functions {
             let Some(first) = of(function).next() else { continue };
-            let suspect = found.iter().flat_map(|culprit| &culprit.functions).find(|suspect| {
-                suspect.symbol == function.symbol && suspect.address == first.address
-            });
+            let suspect = found
+                .iter()
+                .flat_map(|culprit| &culprit.functions)
+                .find(|suspect| suspect.symbol == function.symbol && suspect.address == first.address);
             if let Some(reason) = suspect.and_then(|suspect| suspect.accepted.as_deref()) {
                 self.accept(Rule::Beyond, &function.describe(), reason);
             }

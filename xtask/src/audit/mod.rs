@@ -151,11 +151,21 @@ pub fn audit_with(bytes: Vec<u8>, expectation: &Expectation, policy: &CodePolicy
         checks.linking(&elf, expectation);
         checks.hardening(&elf);
         code = checks.code(&bytes, &elf);
-        culprits = code.as_ref().map_or_else(Vec::new, |code| checks.accuse(&bytes, code, policy));
+        culprits = code
+            .as_ref()
+            .map_or_else(Vec::new, |code| checks.accuse(&bytes, code, policy));
     }
     checks.waive(&expectation.waivers);
     let triple = Some(expectation.target.triple.to_owned());
-    let report = conclude(&bytes, &expectation.file, expectation.platform, triple, checks, code, culprits);
+    let report = conclude(
+        &bytes,
+        &expectation.file,
+        expectation.platform,
+        triple,
+        checks,
+        code,
+        culprits,
+    );
     if report.findings.is_empty() {
         Ok(Binary { bytes, report })
     } else {
@@ -213,7 +223,9 @@ fn judge(
         checks.identity(&elf);
         checks.arm(&elf, float_abi);
         code = checks.code(bytes, &elf);
-        culprits = code.as_ref().map_or_else(Vec::new, |code| checks.accuse(bytes, code, policy));
+        culprits = code
+            .as_ref()
+            .map_or_else(Vec::new, |code| checks.accuse(bytes, code, policy));
     }
     checks.waive(waivers);
     conclude(bytes, file, platform, None, checks, code, culprits)

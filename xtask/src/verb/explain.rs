@@ -133,10 +133,10 @@ pub fn run(cx: &Cx, policy: &Policy, what: &str, platform: Platform, json: bool)
     if explanations.is_empty() && !others.is_empty() {
         others.sort();
         others.dedup();
-        return Err(Error::new(format!(
-            "nothing called {what} has code that {platform} lacks"
-        ))
-        .hint(format!("what has: {}", others.join(", "))));
+        return Err(
+            Error::new(format!("nothing called {what} has code that {platform} lacks"))
+                .hint(format!("what has: {}", others.join(", "))),
+        );
     }
     let open = explanations.iter().any(|explanation| explanation.culprit.open() > 0);
     if json {
@@ -263,7 +263,10 @@ fn own(
         let Some(first) = half(address) else { break };
         let (width, verdict) = if thumb {
             let second = half(address + 2).unwrap_or(0);
-            (if is_wide(first) { 4 } else { 2 }, decode::thumb(first, second, features))
+            (
+                if is_wide(first) { 4 } else { 2 },
+                decode::thumb(first, second, features),
+            )
         } else {
             let word = u32::from(half(address + 2).unwrap_or(0)) << 16 | u32::from(first);
             (4, decode::arm(word, features))

@@ -1,9 +1,9 @@
 //! One image as a whole: every layer, what it starts, and whether all that names its platform names the same.
 
 use super::look::{Gather, Looked, Memory, Settings, look};
+use crate::audit::accuse::CodePolicy;
 use crate::audit::packages::Owners;
 use crate::audit::verdict::{Audited, Subject};
-use crate::audit::accuse::CodePolicy;
 use crate::audit::{Expectation, Report, Rule, Waiver, audit_with, inspect_with};
 use crate::compile::Record;
 use crate::cx::Cx;

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::audit::accuse::CodePolicy;
 use crate::audit::packages::{self, is_record};
 use crate::audit::parts::{is_code, parts};
 use crate::audit::verdict::Audited;
-use crate::audit::accuse::CodePolicy;
 use crate::audit::{Report, Waiver, inspect, inspect_file_with, inspect_with};
 use crate::error::{Context, Error, Result};
 use crate::oci::overlay::{Change, Node};

@@ -6,10 +6,10 @@ pub mod look;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::audit::accuse::CodePolicy;
 use crate::audit::parts::parts;
 use crate::audit::sarif::sarif;
 use crate::audit::verdict::{Audited, Subject};
-use crate::audit::accuse::CodePolicy;
 use crate::audit::{Report, inspect_file_with};
 use crate::cache::write_atomically;
 use crate::cli::AuditArgs;
