@@ -480,7 +480,10 @@ mod tests {
         assert!(policy.code_waivers(Platform::ArmV7).is_empty());
         for (waiver, problem) in [
             ("version = '1'\nsymbols = ['a']\nguard = 'g'", "one of"),
-            ("crate = 'a'\npart = 'b'\nversion = '1'\nsymbols = ['a']\nguard = 'g'", "one of"),
+            (
+                "crate = 'a'\npart = 'b'\nversion = '1'\nsymbols = ['a']\nguard = 'g'",
+                "one of",
+            ),
             ("crate = 'a'\nversion = ''\nsymbols = ['a']\nguard = 'g'", "version"),
             ("crate = 'a'\nversion = '1'\nsymbols = []\nguard = 'g'", "symbols"),
             ("crate = 'a'\nversion = '1'\nsymbols = ['a']", "guard"),

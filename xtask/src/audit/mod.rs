@@ -9,9 +9,9 @@ mod glibc;
 pub mod packages;
 pub mod parts;
 mod report;
-pub mod waive;
 pub mod sarif;
 pub mod verdict;
+pub mod waive;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

@@ -12,8 +12,8 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use read::{Limits, decompress, read_entries, read_tar};
-pub use sparse::without_sparse;
 pub(crate) use read::{parse_pax, until_nul};
+pub use sparse::without_sparse;
 pub use write::{Compressed, LayerBuilder, write_tar};
 
 use super::{Digest, media};
