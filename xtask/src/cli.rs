@@ -145,8 +145,8 @@ Examples:
   cargo xtask size --against before.json --bandwidth 5Mbit/s
   cargo xtask size oci:/tmp/blog --against oci:/tmp/blog-of-yesterday --json")]
 pub struct SizeArgs {
-    /// Image layouts to compare [default: all in target/images]
-    #[arg(value_name = "oci:PATH")]
+    /// Images to compare: oci:PATH, docker-archive:PATH or docker-daemon:NAME[:TAG] [default: all in target/images]
+    #[arg(value_name = "IMAGES")]
     pub layouts: Vec<String>,
     /// Print JSON: the whole report
     #[arg(long)]
@@ -157,8 +157,8 @@ pub struct SizeArgs {
     /// Write the report as JSON, for a later --against
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
-    /// Show what changed since a saved report, or against the images of a layout
-    #[arg(long, value_name = "FILE|oci:PATH")]
+    /// Show what changed since a saved report, or against images elsewhere
+    #[arg(long, value_name = "FILE|IMAGES")]
     pub against: Option<String>,
     /// What the seconds are computed with
     #[arg(long, value_name = "RATE", default_value_t)]
