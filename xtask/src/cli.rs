@@ -285,7 +285,21 @@ pub enum BenchPart {
 
 /// `cargo xtask doctor`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+With --toolchain it audits what a tool chain puts into every program: start files, libgcc or compiler_rt, libc, std.
+
+Examples:
+  cargo xtask doctor
+  cargo xtask doctor --toolchain arm-unknown-linux-musleabihf
+  cargo xtask doctor --toolchain arm-linux-gnueabihf --platform linux/arm/v7
+  cargo xtask doctor --toolchain /opt/cross --json")]
 pub struct DoctorArgs {
+    /// A triple of this product, a GNU compiler or the prefix of its name, or a directory with one
+    #[arg(long, value_name = "TOOLCHAIN")]
+    pub toolchain: Option<String>,
+    /// Platform to hold it against [default: the triple's; linux/arm/v6 for a GNU compiler for arm]
+    #[arg(long, requires = "toolchain")]
+    pub platform: Option<Platform>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
