@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::oci::location::Location;
 use crate::oci::reference::Destination;
 use crate::plan::StdChoice;
+use crate::report::Bandwidth;
 use crate::target::{Base, Platform};
 
 /// From source to an image that runs on a Raspberry Pi Zero.
@@ -55,6 +57,9 @@ pub enum Verb {
     Image(ImageArgs),
     /// Compare what the images built so far cost
     Size(SizeArgs),
+    /// Where bases come from: list, lock, update, verify, export
+    #[command(subcommand)]
+    Base(BaseVerb),
     /// Serve an image under qemu-user, with the CPU of its platform
     Run(RunArgs),
     /// Check every ELF file of an image, a file tree or a file against a platform
@@ -80,10 +85,11 @@ Each image is one line on stdout: its destination and digest.
 
 Examples:
   cargo xtask image --base debian --with busybox
+  cargo xtask image --base alpine --base-image alpine-minirootfs-3.24.2-armhf.tar.gz
   cargo xtask image --platform linux/arm/v6 --platform linux/amd64 --to oci:/tmp/blog
   cargo xtask image --dry-run --json")]
 pub struct ImageArgs {
-    /// Base image: scratch or debian [default: xtask.toml]
+    /// Base image: scratch, alpine, raspbian or debian [default: xtask.toml]
     #[arg(long = "base", value_name = "BASE")]
     pub bases: Vec<Base>,
     /// Platform: linux/arm/v6, linux/arm/v7, linux/arm64 or linux/amd64 [default: xtask.toml]
@@ -98,13 +104,16 @@ pub struct ImageArgs {
     /// Add a package, with what it depends on, to a base that has packages
     #[arg(long = "with", value_name = "PACKAGE")]
     pub with: Vec<String>,
+    /// A base of your own for --base: oci:PATH, docker-archive:PATH, docker://REFERENCE, or a root file system's tar
+    #[arg(long, value_name = "IMAGE", requires = "bases", conflicts_with_all = ["with", "refresh"])]
+    pub base_image: Option<Location>,
     /// Where Rust's std comes from
     #[arg(long, value_enum)]
     pub std: Option<StdChoice>,
     /// Debian's mirror, when apt on this machine is not configured with one [env: XTASK_DEBIAN_MIRROR]
     #[arg(long, value_name = "URL")]
     pub debian_mirror: Option<String>,
-    /// Resolve the packages of the base anew instead of using the versions resolved last
+    /// Take what the sources of the base have now, whatever docker/bases.lock says
     #[arg(long)]
     pub refresh: bool,
     /// Print the plan and do nothing
@@ -116,14 +125,36 @@ pub struct ImageArgs {
 }
 
 /// `cargo xtask size`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
+#[command(after_help = "\
+The report says what a Pi pulls, first and when only the app changed; what base, packages, sections and crates have of it;
+and what a deploy costs a Pi Zero W. Budgets are in xtask.toml; a figure over its budget is exit code 1.
+
+Examples:
+  cargo xtask size
+  cargo xtask size --html target/size.html
+  cargo xtask size --save before.json
+  cargo xtask size --against before.json --bandwidth 5Mbit/s
+  cargo xtask size oci:/tmp/blog --against oci:/tmp/blog-of-yesterday --json")]
 pub struct SizeArgs {
     /// Image layouts to compare [default: all in target/images]
     #[arg(value_name = "oci:PATH")]
     pub layouts: Vec<String>,
-    /// Print JSON
+    /// Print JSON: the whole report
     #[arg(long)]
     pub json: bool,
+    /// Write the report as one HTML page that needs no network and no script
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Write the report as JSON, for a later --against
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Show what changed since a saved report, or against the images of a layout
+    #[arg(long, value_name = "FILE|oci:PATH")]
+    pub against: Option<String>,
+    /// What the seconds are computed with
+    #[arg(long, value_name = "RATE", default_value_t)]
+    pub bandwidth: Bandwidth,
 }
 
 /// `cargo xtask run`.
@@ -303,6 +334,77 @@ pub struct DoctorArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `cargo xtask base`.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+docker/bases.toml has the sources of each base, docker/bases.lock what they gave. A build takes what is locked, and writes
+nothing there.
+
+Examples:
+  cargo xtask base list
+  cargo xtask base lock raspbian
+  cargo xtask base update --dry-run
+  cargo xtask base verify debian --platform linux/arm/v6
+  cargo xtask base export raspbian oci:target/bases/raspbian")]
+pub enum BaseVerb {
+    /// Bases, their sources and platforms: locked or not, of which day, what a Pi pulls
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write what is missing in docker/bases.lock, from the first source that works here
+    Lock(BaseSelection),
+    /// Ask the locked sources anew, show what is different, and write it to docker/bases.lock
+    Update {
+        #[command(flatten)]
+        selection: BaseSelection,
+        /// Show what is different, and write nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Get or make each locked base again, and compare it with docker/bases.lock
+    Verify {
+        #[command(flatten)]
+        selection: BaseSelection,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write a base as an image layout, an archive for `docker load`, or a root file system
+    Export {
+        /// alpine, raspbian or debian
+        #[arg(value_name = "BASE")]
+        base: Base,
+        /// oci:PATH, docker-archive:PATH, or a file PATH.tar or PATH.tar.gz
+        #[arg(value_name = "DEST")]
+        to: String,
+        /// Platform of the base
+        #[arg(long, value_name = "PLATFORM", default_value = "linux/arm/v6")]
+        platform: Platform,
+        /// Debian's mirror, as for `image`
+        #[arg(long, value_name = "URL")]
+        debian_mirror: Option<String>,
+    },
+}
+
+/// Which bases and platforms.
+#[derive(Clone, Debug, Default, Args)]
+pub struct BaseSelection {
+    /// Bases [default: all]
+    #[arg(value_name = "BASE")]
+    pub bases: Vec<Base>,
+    /// Platforms [default: those that are locked; for a base that is not locked, those of xtask.toml]
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub platforms: Vec<Platform>,
+    /// Only this source, as `cargo xtask base list` names it
+    #[arg(long, value_name = "SOURCE")]
+    pub source: Option<String>,
+    /// Debian's mirror, as for `image`
+    #[arg(long, value_name = "URL")]
+    pub debian_mirror: Option<String>,
 }
 
 /// `cargo xtask cache`.

@@ -4,18 +4,22 @@
 //! shows all there is to repair. A [`Binary`] exists only for bytes without findings.
 
 mod checks;
+pub mod code;
 mod glibc;
 pub mod packages;
 pub mod parts;
 mod report;
 pub mod sarif;
 pub mod verdict;
+pub mod waive;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::elf::strip::{Keep, same_code, strip};
 use crate::target::{FloatAbi, Platform, Target};
 use checks::{Checks, Origin};
+use code::Code;
 
 pub use report::{Check, Depth, Finding, Outcome, Report, Rule};
 
@@ -71,9 +75,61 @@ impl Binary {
     }
 }
 
+impl Binary {
+    /// The same program without names, as it is shipped: every loaded byte is shown to be the same as in what was audited.
+    /// The report is of the shipped bytes then, and says what was audited.
+    ///
+    /// # Errors
+    ///
+    /// The report with one finding more, when names cannot be taken away or something else went with them.
+    pub fn stripped(self) -> Result<Binary, Box<Report>> {
+        let shipped = strip(&self.bytes, Keep::Nothing);
+        let same = shipped
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|shipped| same_code(&self.bytes, shipped));
+        let mut report = self.report;
+        let (passed, found) = match &same {
+            Ok(true) => (true, "every loaded byte is that of what was audited".to_owned()),
+            Ok(false) => (false, "other loaded bytes than what was audited".to_owned()),
+            Err(error) => (false, error.to_string()),
+        };
+        let (rule, expected) = (Rule::SameCode, "the same code without names");
+        if !passed {
+            report.findings.push(Finding {
+                rule,
+                found: found.clone(),
+                expected: expected.to_owned(),
+                hint: "the file is laid out as no linker known here does it".to_owned(),
+            });
+        }
+        report.checks.push(Check {
+            rule,
+            outcome: if passed { Outcome::Passed } else { Outcome::Failed },
+            found,
+            expected: Some(expected.to_owned()),
+            waived: None,
+        });
+        match shipped {
+            Ok(bytes) if passed => {
+                report.audited = Some(std::mem::replace(&mut report.digest, digest_of(&bytes)));
+                report.size = bytes.len() as u64;
+                Ok(Binary { bytes, report })
+            }
+            _ => Err(Box::new(report)),
+        }
+    }
+}
+
+fn digest_of(bytes: &[u8]) -> String {
+    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
 /// Audits a program that is to go into an image. The error is the report with all findings.
 pub fn audit(bytes: Vec<u8>, expectation: &Expectation) -> Result<Binary, Box<Report>> {
     let mut checks = Checks::new(expectation.platform, Origin::Compiled);
+    let mut code = None;
     if let Some(elf) = checks.readable(&bytes) {
         checks.target(expectation.target);
         checks.identity(&elf);
@@ -81,10 +137,11 @@ pub fn audit(bytes: Vec<u8>, expectation: &Expectation) -> Result<Binary, Box<Re
         checks.arm(&elf, expectation.target.float_abi);
         checks.linking(&elf, expectation);
         checks.hardening(&elf);
+        code = checks.code(&bytes, &elf);
     }
     checks.waive(&expectation.waivers);
     let triple = Some(expectation.target.triple.to_owned());
-    let report = conclude(&bytes, &expectation.file, expectation.platform, triple, checks);
+    let report = conclude(&bytes, &expectation.file, expectation.platform, triple, checks, code);
     if report.findings.is_empty() {
         Ok(Binary { bytes, report })
     } else {
@@ -119,25 +176,39 @@ fn judge(
     waivers: &[Waiver],
 ) -> Report {
     let mut checks = Checks::new(platform, origin);
+    let mut code = None;
     if let Some(elf) = checks.readable(bytes) {
         checks.identity(&elf);
         checks.arm(&elf, float_abi);
+        code = checks.code(bytes, &elf);
     }
     checks.waive(waivers);
-    conclude(bytes, file, platform, None, checks)
+    conclude(bytes, file, platform, None, checks, code)
 }
 
-fn conclude(bytes: &[u8], file: &str, platform: Platform, triple: Option<String>, checks: Checks) -> Report {
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+fn conclude(
+    bytes: &[u8],
+    file: &str,
+    platform: Platform,
+    triple: Option<String>,
+    checks: Checks,
+    code: Option<Code>,
+) -> Report {
     let (checks, findings) = checks.finish();
     Report {
         file: file.to_owned(),
         size: bytes.len() as u64,
-        digest: format!("sha256:{hex}"),
+        digest: digest_of(bytes),
+        audited: None,
         platform,
         triple,
-        depth: Depth::Tags,
+        depth: if code.is_some() {
+            Depth::Instructions
+        } else {
+            Depth::Tags
+        },
         checks,
         findings,
+        code,
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::code::Code;
 use crate::target::Platform;
 
 macro_rules! rules {
@@ -79,6 +80,16 @@ rules! {
     Compatibility = "arm.compatibility", "Tag_compatibility";
     /// No attribute that must be understood and is not.
     UnknownTag = "arm.unknown-tag", "Unknown tags";
+    /// How the instructions were found and how many.
+    Walk = "code.walk", "Instructions";
+    /// Instructions that the platform lacks, function by function.
+    Beyond = "code.beyond", "Beyond the chip";
+    /// Words in code that no chip knows.
+    Undefined = "code.undefined", "Undefined words";
+    /// Instructions whose effect is left open.
+    Unpredictable = "code.unpredictable", "Unpredictable";
+    /// Words that would be beyond the chip, in bytes that may be data.
+    NotReached = "code.not-reached", "Not reached";
     /// `PT_INTERP`.
     Interpreter = "link.interpreter", "Interpreter";
     /// `DT_NEEDED` and every other way to have a library loaded.
@@ -107,6 +118,8 @@ rules! {
     Platform = "image.platform", "Platform";
     /// What an image starts is in it.
     Program = "image.program", "Program";
+    /// What is shipped has the code of what was audited.
+    SameCode = "strip.code", "Code after stripping";
     /// Every waiver of the policy still has its finding.
     Waiver = "policy.waiver", "Waiver";
 }
@@ -168,12 +181,15 @@ pub enum Depth {
     /// Headers, dynamic segment and build attributes. Instructions were not decoded: code that its attributes do not own up
     /// to is not found.
     Tags,
+    /// All of that, and every executable byte.
+    Instructions,
 }
 
 impl fmt::Display for Depth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Depth::Tags => "headers and build attributes; instructions not decoded",
+            Depth::Instructions => "headers, build attributes and every instruction",
         })
     }
 }
@@ -187,6 +203,9 @@ pub struct Report {
     pub size: u64,
     /// `sha256:` and the digest of the bytes in hexadecimal.
     pub digest: String,
+    /// What was audited, when that is not the file itself: `sha256:` and the digest of the same program with its symbols.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audited: Option<String>,
     /// The platform that it was held against.
     pub platform: Platform,
     /// The Rust target triple that it was held against; `None` for a file of a base.
@@ -197,6 +216,9 @@ pub struct Report {
     pub checks: Vec<Check>,
     /// The checks that failed, with what to do.
     pub findings: Vec<Finding>,
+    /// What was decoded; `None` where nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
 }
 
 impl Report {
@@ -211,9 +233,11 @@ impl Report {
             file: file.to_owned(),
             size: bytes.len() as u64,
             digest: format!("sha256:{hex}"),
+            audited: None,
             platform,
             triple: None,
             depth: Depth::Tags,
+            code: None,
             checks: vec![Check {
                 rule,
                 outcome: Outcome::Failed,
@@ -237,9 +261,16 @@ impl Report {
 
     /// The table for people. Text from the file is escaped, so that a name in it cannot forge a line.
     pub fn text(&self) -> String {
+        let mut shown = 0;
         let rows: Vec<[String; 4]> = self
             .checks
             .iter()
+            // Functions are listed among the findings.
+            .filter(|check| {
+                let function = check.rule == Rule::Beyond && check.outcome == Outcome::Failed;
+                shown += usize::from(function);
+                !function || shown <= SHOWN
+            })
             .map(|check| {
                 let mark = match check.outcome {
                     Outcome::Passed => "ok",
@@ -281,7 +312,24 @@ impl Report {
             text.push_str(line.trim_end());
             text.push('\n');
         }
+        let functions = self
+            .findings
+            .iter()
+            .filter(|finding| finding.rule == Rule::Beyond)
+            .count();
+        let mut told = 0;
         for (index, finding) in self.findings.iter().enumerate() {
+            if finding.rule == Rule::Beyond {
+                told += 1;
+                if told > SHOWN {
+                    if told == functions {
+                        let (rule, more) = (finding.rule, functions - SHOWN);
+                        text.push_str(&format!("{rule}: and {more} more functions; `--json` lists them all\n"));
+                        text.push_str(&format!("hint: {}\n", escape(&finding.hint)));
+                    }
+                    continue;
+                }
+            }
             let (rule, title) = (finding.rule, finding.rule.title());
             let (found, expected) = (escape(&finding.found), escape(&finding.expected));
             text.push_str(&format!("{rule}: {title}: {found}, expected {expected}\n"));
@@ -306,6 +354,9 @@ impl fmt::Display for Report {
         f.write_str(&self.text())
     }
 }
+
+/// How many functions the text names. A library for another chip has thousands.
+const SHOWN: usize = 16;
 
 /// Control characters, and those that reorder or hide text, in their escaped form.
 pub(super) fn escape(text: &str) -> String {

@@ -125,7 +125,7 @@ fn tls(url: &Url, error: &rustls::Error) -> Failure {
     let host = url.host_str().unwrap_or_default();
     let said = |text: String| Error::new(format!("{}: {text}", shown(url)));
     Failure::fatal(match error {
-        rustls::Error::InvalidCertificate(Certificate::UnknownIssuer) => said(format!(
+        rustls::Error::InvalidCertificate(Certificate::UnknownIssuer | Certificate::BadSignature) => said(format!(
             "the certificate of {host} is signed by an authority that this machine does not trust"
         ))
         .hint(

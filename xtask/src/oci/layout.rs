@@ -348,7 +348,8 @@ pub fn load_image(
     }
 }
 
-fn load(
+/// Loads and checks the image of one manifest that [`list_images`] found, whatever else the layout lists.
+pub fn load(
     store: &dyn BlobStore,
     descriptor: &Descriptor,
     platform: Platform,

@@ -18,7 +18,7 @@ use crate::error::{Context, Error, Result};
 use crate::oci::dockerfile::{self, FinalStage};
 use crate::oci::image::{BaseImage, CopySource, MemoryFiles, Package, SourceFile, assemble_with};
 use crate::oci::layer::{EntryKind, Limits};
-use crate::oci::{Destination, Digest, Image, ImageName};
+use crate::oci::{Destination, Digest, Image, ImageName, Location};
 use crate::plan::{self, ImagePlan, Plan, Request};
 use crate::policy::Policy;
 use crate::publish::daemon::Daemon;
@@ -93,6 +93,7 @@ pub fn resolve(cx: &Cx, args: &ImageArgs, policy: &Policy, compiler: &Compiler) 
         destinations: args.destinations.clone(),
         load: args.load,
         with: args.with.clone(),
+        base_image: args.base_image.clone(),
         std: args.std,
     };
     plan::resolve(&request, policy, &facts, |triple, choice| {
@@ -110,12 +111,7 @@ pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &
     let mut bases = Vec::new();
     let mut refused = false;
     for planned in &plan.images {
-        let options = base::debian::Options {
-            with: &planned.with,
-            mirror: args.debian_mirror.as_deref(),
-            refresh: args.refresh,
-        };
-        let base = base::resolve(cx, planned.base, planned.platform, &policy.base.debian, options)?;
+        let base = resolve_base(cx, args, policy, planned)?;
         refused |= !base_runs(cx, policy, planned, &base)?;
         bases.push(base.image);
     }
@@ -126,7 +122,10 @@ pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &
     let mut artifacts = BTreeMap::new();
     for planned in &plan.compile {
         let std = rust_std::provision(cx, compiler, &planned.triple, planned.std)?;
-        artifacts.insert(planned.triple.as_str(), compile(cx, plan, planned, std, compiler)?);
+        artifacts.insert(
+            planned.triple.as_str(),
+            compile(cx, plan, planned, std, compiler, &zig)?,
+        );
     }
     let mut images = Vec::new();
     for ((planned, stage), base) in plan.images.iter().zip(&stages).zip(bases) {
@@ -179,6 +178,26 @@ pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &
             }
         });
     Ok(Some(made.collect()))
+}
+
+/// The base that the plan names: the user's own, or what its sources give.
+fn resolve_base(cx: &Cx, args: &ImageArgs, policy: &Policy, planned: &ImagePlan) -> Result<base::Resolved> {
+    if let Some(location) = &planned.base_image {
+        let path = match location {
+            Location::OciLayout(path) | Location::DockerArchive(path) | Location::RootFileSystem(path) => {
+                place(cx, path)
+            }
+            Location::Registry(_) => PathBuf::new(),
+        };
+        return base::own::resolve(cx, location, &path, planned.base, planned.platform);
+    }
+    let request = base::Request {
+        with: &planned.with,
+        debian_mirror: args.debian_mirror.as_deref(),
+        refresh: args.refresh,
+        ..base::Request::new(planned.base, planned.platform)
+    };
+    base::resolve(cx, &policy.base, &request)
 }
 
 /// Whether the platform can execute every ELF file of a base. One that it cannot is shown with the package that it is from.
@@ -289,7 +308,7 @@ fn audited(
         glibc: base.glibc.clone(),
         waivers: policy.waivers(artifact.target.triple),
     };
-    audit(artifact.bytes.clone(), &expectation)
+    audit(artifact.bytes.clone(), &expectation)?.stripped()
 }
 
 #[allow(clippy::too_many_arguments)]

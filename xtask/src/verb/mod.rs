@@ -8,6 +8,7 @@ use crate::error::{Context, Error, Result};
 use crate::policy::Policy;
 
 pub mod audit;
+pub mod base;
 pub mod bench;
 pub mod cache;
 pub mod doctor;

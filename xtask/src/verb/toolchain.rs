@@ -345,7 +345,16 @@ fn examine(path: &Path, platform: Platform) -> Result<Part> {
         Ok(found) => found
             .iter()
             .map(|member| {
-                let name = member.member.map_or(part.clone(), |member| format!("{part}({member})"));
+                // zig names members by their whole path.
+                let own = |name: &str| {
+                    name.rsplit('/')
+                        .find(|name| !name.is_empty())
+                        .unwrap_or_default()
+                        .to_owned()
+                };
+                let name = member
+                    .member
+                    .map_or(part.clone(), |member| format!("{part}({})", own(member)));
                 inspect(member.bytes, &name, platform, None, &[])
             })
             .collect(),

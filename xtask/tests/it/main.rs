@@ -3,11 +3,17 @@
 
 mod audit;
 mod base;
+mod base_own;
 mod chain;
 mod cli;
+mod culprit;
+mod deny;
+mod engine;
+mod http;
 mod isa;
 mod oci;
 mod publish;
 mod require;
 mod run;
+mod size;
 mod tidy;

@@ -61,7 +61,7 @@ pub fn decompress(blob: &[u8], media_type: &str, limits: &Limits) -> Result<Vec<
                 .map_err(|error| failed(error.to_string()))?;
             within(tar.len())?;
         }
-        media::LAYER_ZSTD => {
+        media::LAYER_ZSTD | media::DOCKER_LAYER_ZSTD => {
             let mut rest = blob;
             if rest.is_empty() {
                 return Err(failed("the blob is empty".to_owned()));

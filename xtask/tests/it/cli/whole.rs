@@ -191,7 +191,7 @@ fn an_image_over_its_budget_is_a_finding_and_does_not_compile_is_an_error() {
         "{warning}"
     );
     let json: Value = serde_json::from_str(&run(&workspace, &["size", "--json"]).output().unwrap().text()).unwrap();
-    assert_eq!(json[0]["budget"], 1000);
+    assert_eq!(json["images"][0]["budget"], 1000);
 
     let before = snapshot(&workspace.path("target/images"));
     workspace.edit("app/src/main.rs", "println!", "no_such_macro!");
