@@ -211,8 +211,8 @@ pub enum Isolation {
 /// `cargo xtask audit`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What is audited is any image, ours or not (oci:PATH, docker-archive:PATH, docker-daemon:NAME[:TAG]), the tar of a root file
-system (plain, gzip, xz, zstd), a directory, or a file. Every ELF file is found by its content, in every layer and in `ar`
+What is audited is any image, ours or not (oci:PATH, docker-archive:PATH, docker-daemon:NAME[:TAG], docker://REFERENCE), the
+tar of a root file system (plain, gzip, xz, zstd), a directory, or a file. Every ELF file is found by its content, in every layer and in `ar`
 archives too. Without arguments: all images in target/images.
 
 Examples:
@@ -223,7 +223,7 @@ Examples:
   cargo xtask audit docker-daemon:nginx:1 --json
   cargo xtask audit rootfs.tar.xz --sarif findings.sarif")]
 pub struct AuditArgs {
-    /// oci:PATH, docker-archive:PATH, docker-daemon:NAME[:TAG], or the path of a tar, a directory or a file
+    /// oci:PATH, docker-archive:PATH, docker-daemon:NAME[:TAG], docker://REFERENCE, or the path of a tar, a directory or a file
     #[arg(value_name = "SOURCE")]
     pub inputs: Vec<String>,
     /// Platform to hold it against [default: what an image's configuration says; linux/arm/v6 for all else]

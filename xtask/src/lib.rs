@@ -18,6 +18,7 @@ pub mod oci;
 pub mod plan;
 pub mod policy;
 pub mod publish;
+pub mod registry;
 pub mod report;
 pub mod run;
 pub mod shell;

@@ -254,6 +254,11 @@ pub struct RaspbianPolicy {
     /// What stays out although something depends on it.
     #[serde(default)]
     pub omit: Vec<String>,
+    /// Fingerprint of the primary key that signs the archive.
+    pub key: String,
+    /// Take a release whose `Valid-Until` is past, with a warning.
+    #[serde(default, rename = "accept-expired")]
+    pub accept_expired: bool,
     /// `[base.raspbian.rebuild]`.
     pub rebuild: RebuildPolicy,
 }

@@ -9,10 +9,6 @@ use super::{Offence, none, sources};
 /// A room that is missing here may not exist: say first whom it may know.
 const IMPORTS: &[(&str, &str)] = &[
     ("audit", "culprit elf isa target"),
-    (
-        "base",
-        "audit cache cx deb elf error http oci policy publish shell target toolchain ui",
-    ),
     ("cache", "error"),
     ("cli", "oci plan::StdChoice report::Bandwidth target"),
     ("compile", "cache culprit cx elf error plan shell target toolchain"),
@@ -30,10 +26,11 @@ const IMPORTS: &[(&str, &str)] = &[
     ("plan", "oci policy target workspace::Facts"),
     ("policy", "audit target"),
     ("publish", "cache engine error oci ui"),
+    ("registry", "cx error http oci target"),
     ("report", "elf oci policy units"),
     ("run", "cache cx error oci publish shell target toolchain ui"),
     ("shell", "error ui"),
-    ("source", "cache cx error oci publish target"),
+    ("source", "cache cx error oci publish registry target"),
     ("target", ""),
     ("toolchain", "cache cx deb error oci plan policy shell target ui"),
     ("ui", "error units"),
