@@ -2,6 +2,7 @@
 //! the record that stays with an image.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -21,14 +22,17 @@ const RULES: &[&str] = &[
 
 /// Names the rules of this program: 16 hex digits of the SHA-256 of the source that makes them, and of `Cargo.lock`, because
 /// libraries read the files.
-pub fn rules_version() -> String {
-    let mut hash = Sha256::new();
-    for text in RULES.iter().chain(&[include_str!("../../../Cargo.lock")]) {
-        hash.update((text.len() as u64).to_le_bytes());
-        hash.update(text.as_bytes());
-    }
-    let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    hex[..16].to_owned()
+pub fn rules_version() -> &'static str {
+    static VERSION: OnceLock<String> = OnceLock::new();
+    VERSION.get_or_init(|| {
+        let mut hash = Sha256::new();
+        for text in RULES.iter().chain(&[include_str!("../../../Cargo.lock")]) {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text.as_bytes());
+        }
+        let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        hex[..16].to_owned()
+    })
 }
 
 /// One ELF file, or one member of an archive, where it was found.
@@ -221,7 +225,7 @@ impl Subject {
         };
         Verdict {
             tool: concat!("xtask ", env!("CARGO_PKG_VERSION")).to_owned(),
-            rules: rules_version(),
+            rules: rules_version().to_owned(),
             platform: self.platform,
             layers: self.layers.clone(),
             findings: self.count(),

@@ -1,5 +1,6 @@
 //! `cargo xtask audit`: images, file trees and files against a platform.
 
+pub mod assembled;
 pub mod image;
 pub mod look;
 
@@ -184,6 +185,7 @@ fn choose(cx: &Cx, store: &Store, source: &Source, wanted: Option<Platform>) -> 
 fn tree(rootfs: &Rootfs, source: &Source, platform: Platform, jobs: usize) -> Result<Subject> {
     let settings = Settings {
         platform,
+        float_abi: None,
         prefix: String::new(),
         given: true,
         waivers: &|_| Vec::new(),
