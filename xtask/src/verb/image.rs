@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::audit::verdict::Verdict;
-use crate::audit::{Binary, Expectation, audit};
+use crate::audit::{Binary, Expectation};
 use crate::base;
 use crate::cache::key_of;
 use crate::cli::ImageArgs;
@@ -27,7 +27,7 @@ use crate::toolchain::rust_std::{self, Compiler};
 use crate::toolchain::zig::{self, Zig};
 use crate::ui::bytes;
 use crate::verb::audit::assembled;
-use crate::verb::{Outcome, place, policy};
+use crate::verb::{Outcome, code, place, policy};
 use crate::workspace;
 
 /// What is told of an image that was made.
@@ -113,7 +113,7 @@ pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &
     let mut refused = false;
     for planned in &plan.images {
         let base = resolve_base(cx, args, policy, planned)?;
-        refused |= !base_runs(cx, policy, planned, &base)?;
+        refused |= !base_runs(cx, policy, planned, &base, args.strict)?;
         bases.push(base);
     }
     if refused {
@@ -134,12 +134,19 @@ pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &
             .get(planned.triple.as_str())
             .context(|| format!("{} was not compiled", planned.triple))?;
         let base::Resolved { image: base, owners } = base;
-        match audited(policy, artifact, planned, &base) {
+        match audited(cx, policy, artifact, planned, &base, args.strict)? {
             Ok(binary) => {
                 let origin = base.origin.clone();
                 let packages = base.packages.clone();
                 let image = pack(cx, policy, plan, planned, stage, &binary, base, artifact, &zig)?;
-                let whole = assembled::image(cx, policy, planned, &image, binary.report(), &owners, &packages)?;
+                let about = assembled::About {
+                    policy,
+                    planned,
+                    owners: &owners,
+                    packages: &packages,
+                    strict: args.strict,
+                };
+                let whole = assembled::image(cx, &about, &image, binary.report())?;
                 if !whole.passed() {
                     cx.ui.text(&whole.text());
                     cx.ui.warn(&format!(
@@ -212,9 +219,15 @@ fn resolve_base(cx: &Cx, args: &ImageArgs, policy: &Policy, planned: &ImagePlan)
 }
 
 /// Whether the platform can execute every ELF file of a base. One that it cannot is shown with the package that it is from.
-fn base_runs(cx: &Cx, policy: &Policy, planned: &ImagePlan, base: &base::Resolved) -> Result<bool> {
-    let image = &base.image;
-    let found = assembled::layers(cx, policy, planned, &image.layers, &[], &base.owners, &image.packages)?;
+fn base_runs(cx: &Cx, policy: &Policy, planned: &ImagePlan, base: &base::Resolved, strict: bool) -> Result<bool> {
+    let about = assembled::About {
+        policy,
+        planned,
+        owners: &base.owners,
+        packages: &base.image.packages,
+        strict,
+    };
+    let found = assembled::layers(cx, &about, &base.image.layers, &[])?;
     for file in found.files.iter().filter(|file| !file.report.passed()) {
         let package = file.package.as_deref().unwrap_or("no package");
         cx.ui.text(&file.report.text());
@@ -285,11 +298,13 @@ fn check_destinations(cx: &Cx, plan: &Plan) -> Result<()> {
 }
 
 fn audited(
+    cx: &Cx,
     policy: &Policy,
     artifact: &Artifact,
     planned: &ImagePlan,
     base: &BaseImage,
-) -> Result<Binary, Box<crate::audit::Report>> {
+    strict: bool,
+) -> Result<std::result::Result<Binary, Box<crate::audit::Report>>> {
     let expectation = Expectation {
         file: format!(
             "{}/{}",
@@ -300,9 +315,12 @@ fn audited(
         target: artifact.target,
         needed_allowed: planned.needed.clone(),
         glibc: base.glibc.clone(),
-        waivers: policy.waivers(artifact.target.triple),
+        waivers: match strict {
+            true => Vec::new(),
+            false => policy.waivers(artifact.target.triple),
+        },
     };
-    audit(artifact.bytes.clone(), &expectation)?.stripped()
+    code::audited(cx, policy, &artifact.bytes, &expectation, &artifact.record, strict)
 }
 
 #[allow(clippy::too_many_arguments)]

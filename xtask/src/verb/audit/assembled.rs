@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::look::{Memory, Settings, look};
+use crate::audit::accuse::CodePolicy;
 use crate::audit::verdict::{Subject, rules_version};
 use crate::audit::{Report, Rule, Waiver};
 use crate::cache::key_of;
+use crate::culprit::origin::Origin;
 use crate::cx::Cx;
 use crate::error::Result;
 use crate::oci::layer::{EntryKind, Layer, Limits};
@@ -26,43 +28,82 @@ pub struct Kept<'a> {
 }
 
 impl Kept<'_> {
-    fn key(digest: &str, settings: &Settings<'_>, waivers: &[Waiver]) -> Option<String> {
+    fn key(digest: &str, settings: &Settings<'_>, waivers: &[Waiver], code: &CodePolicy) -> Option<String> {
         let waivers = serde_json::to_string(waivers).ok()?;
+        let of_code = format!("{code:?}");
         let against = format!("{} {:?}", settings.platform, settings.float_abi);
-        Some(key_of([rules_version(), digest, &against, &waivers]))
+        Some(key_of([rules_version(), digest, &against, &waivers, &of_code]))
     }
 }
 
 impl Memory for Kept<'_> {
-    fn recall(&self, digest: &str, settings: &Settings<'_>, waivers: &[Waiver]) -> Option<Report> {
+    fn recall(&self, digest: &str, settings: &Settings<'_>, waivers: &[Waiver], code: &CodePolicy) -> Option<Report> {
         let same = |report: &&Report| report.digest == digest && report.platform == settings.platform;
         if let Some(known) = self.known.iter().find(same) {
             return Some(known.clone());
         }
-        let report: Report = self.cx.cache.record("audit", &Self::key(digest, settings, waivers)?)?;
+        let report: Report = self
+            .cx
+            .cache
+            .record("audit", &Self::key(digest, settings, waivers, code)?)?;
         (report.passed() && same(&&report)).then_some(report)
     }
 
-    fn keep(&self, report: &Report, settings: &Settings<'_>, waivers: &[Waiver]) {
-        if let Some(key) = Self::key(&report.digest, settings, waivers).filter(|_| report.passed()) {
+    fn keep(&self, report: &Report, settings: &Settings<'_>, waivers: &[Waiver], code: &CodePolicy) {
+        if let Some(key) = Self::key(&report.digest, settings, waivers, code).filter(|_| report.passed()) {
             // A record that is not written costs the next run some milliseconds.
             let _ = self.cx.cache.put_record("audit", &key, report);
         }
     }
 }
 
-/// Looks at all of these layers, for an image of this plan. `known` are reports of this run; `owners` says the package of each file
-/// of the base.
-pub fn layers(
-    cx: &Cx,
-    policy: &Policy,
-    planned: &ImagePlan,
-    layers: &[Layer],
-    known: &[Report],
-    owners: &BTreeMap<String, String>,
-    packages: &[Package],
-) -> Result<Subject> {
-    let waivers = |path: &str| policy.base_waivers(planned.platform, path);
+/// What is known of an image beside its layers.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// xtask.toml.
+    pub policy: &'a Policy,
+    /// What it is meant to be.
+    pub planned: &'a ImagePlan,
+    /// The package of each file of the base.
+    pub owners: &'a BTreeMap<String, String>,
+    /// The packages of the base.
+    pub packages: &'a [Package],
+    /// Whether waivers are ignored.
+    pub strict: bool,
+}
+
+impl About<'_> {
+    /// Name and version of the package that a file is of.
+    fn package(&self, path: &str) -> Option<(String, String)> {
+        let name = self.owners.get(path)?;
+        let found = self.packages.iter().find(|package| package.name == *name);
+        Some((
+            name.clone(),
+            found.map(|package| package.version.clone()).unwrap_or_default(),
+        ))
+    }
+
+    /// What the policy says to the code of a file.
+    fn code(&self, path: &str) -> CodePolicy {
+        CodePolicy {
+            strict: self.strict,
+            origin: self
+                .package(path)
+                .map(|(name, version)| Origin::Package { name, version }),
+            waivers: self.policy.base_code_waivers(self.planned.platform, path),
+            ..CodePolicy::default()
+        }
+    }
+}
+
+/// Looks at all of these layers, for an image of this plan. `known` are reports of this run.
+pub fn layers(cx: &Cx, about: &About<'_>, layers: &[Layer], known: &[Report]) -> Result<Subject> {
+    let planned = about.planned;
+    let waivers = |path: &str| match about.strict {
+        true => Vec::new(),
+        false => about.policy.base_waivers(planned.platform, path),
+    };
+    let code = |path: &str| about.code(path);
     let kept = Kept { cx, known };
     let settings = Settings {
         platform: planned.platform,
@@ -70,6 +111,7 @@ pub fn layers(
         prefix: format!("{}/", planned.name.tag()),
         given: false,
         waivers: &waivers,
+        code: &code,
         memory: Some(&kept),
         jobs: std::thread::available_parallelism().map_or(1, usize::from),
     };
@@ -108,27 +150,17 @@ pub fn layers(
     for (file, number) in subject.files.iter_mut().zip(&looked.numbers) {
         file.hidden_by = overlay.hidden_by(*number);
         file.program = known.iter().any(|report| report.digest == file.report.digest);
-        file.package = owners.get(&file.path).map(|name| {
-            let version = packages.iter().find(|package| package.name == *name);
-            version.map_or(name.clone(), |package| format!("{name} {}", package.version))
-        });
+        file.package = about
+            .package(&file.path)
+            .map(|(name, version)| format!("{name} {version}").trim_end().to_owned());
     }
     Ok(subject)
 }
 
 /// The whole image. Its platform, configuration and index entry agree by construction; that what was audited is in it is looked
 /// at once more.
-pub fn image(
-    cx: &Cx,
-    policy: &Policy,
-    planned: &ImagePlan,
-    image: &Image,
-    program: &Report,
-    owners: &BTreeMap<String, String>,
-    packages: &[Package],
-) -> Result<Subject> {
-    let known = std::slice::from_ref(program);
-    let mut subject = layers(cx, policy, planned, image.layers(), known, owners, packages)?;
+pub fn image(cx: &Cx, about: &About<'_>, image: &Image, program: &Report) -> Result<Subject> {
+    let mut subject = layers(cx, about, image.layers(), std::slice::from_ref(program))?;
     subject.manifest = Some(image.manifest().digest().to_string());
     let there = subject
         .files

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::audit::accuse::CodePolicy;
 use crate::audit::packages::{self, is_record};
 use crate::audit::parts::{is_code, parts};
 use crate::audit::verdict::Audited;
-use crate::audit::{Report, Waiver, inspect, inspect_file};
+use crate::audit::{Report, Waiver, inspect, inspect_file_with, inspect_with};
 use crate::error::{Context, Error, Result};
 use crate::oci::overlay::{Change, Node};
 use crate::source::{Item, Kind, LARGEST_FILE};
@@ -33,6 +34,8 @@ pub struct Settings<'a> {
     pub given: bool,
     /// The policy's waivers for a path.
     pub waivers: &'a (dyn Fn(&str) -> Vec<Waiver> + Sync),
+    /// What it says to the code of a path.
+    pub code: &'a (dyn Fn(&str) -> CodePolicy + Sync),
     /// Verdicts that were made before, and where new ones go: by digest of the bytes.
     pub memory: Option<&'a (dyn Memory + Sync)>,
     /// Threads.
@@ -42,9 +45,9 @@ pub struct Settings<'a> {
 /// Verdicts of earlier runs.
 pub trait Memory {
     /// The report on these bytes under these waivers, if it is known and the rules are the same.
-    fn recall(&self, digest: &str, settings: &Settings<'_>, waivers: &[Waiver]) -> Option<Report>;
+    fn recall(&self, digest: &str, settings: &Settings<'_>, waivers: &[Waiver], code: &CodePolicy) -> Option<Report>;
     /// Keeps one.
-    fn keep(&self, report: &Report, settings: &Settings<'_>, waivers: &[Waiver]);
+    fn keep(&self, report: &Report, settings: &Settings<'_>, waivers: &[Waiver], code: &CodePolicy);
 }
 
 /// What was found.
@@ -133,6 +136,7 @@ fn work(settings: &Settings<'_>, jobs: &Mutex<Receiver<Job>>, beyond: &AtomicBoo
         let Ok(job) = job else { return found };
         let name = format!("{}{}", settings.prefix, job.path);
         let waivers = (settings.waivers)(&job.path);
+        let code = (settings.code)(&job.path);
         let mut add = |member: Option<&str>, report: Report| {
             let audited = Audited {
                 path: job.path.clone(),
@@ -153,7 +157,7 @@ fn work(settings: &Settings<'_>, jobs: &Mutex<Receiver<Job>>, beyond: &AtomicBoo
                         Some(member) => format!("{name}({member})"),
                         None => name.clone(),
                     };
-                    add(part.member, judge(settings, part.bytes, &name, &waivers));
+                    add(part.member, judge(settings, part.bytes, &name, &waivers, &code));
                     // One file of later code is enough to know.
                     if !beyond.load(Ordering::Relaxed)
                         && !inspect(part.bytes, &name, Platform::ArmV6, None, &[]).passed()
@@ -166,21 +170,21 @@ fn work(settings: &Settings<'_>, jobs: &Mutex<Receiver<Job>>, beyond: &AtomicBoo
     }
 }
 
-fn judge(settings: &Settings<'_>, bytes: &[u8], name: &str, waivers: &[Waiver]) -> Report {
+fn judge(settings: &Settings<'_>, bytes: &[u8], name: &str, waivers: &[Waiver], code: &CodePolicy) -> Report {
     let platform = settings.platform;
     if settings.given {
-        return inspect_file(bytes, name, platform);
+        return inspect_file_with(bytes, name, platform, code);
     }
     let Some(memory) = settings.memory else {
-        return inspect(bytes, name, platform, settings.float_abi, waivers);
+        return inspect_with(bytes, name, platform, settings.float_abi, waivers, code);
     };
     let digest = crate::oci::Digest::of(bytes).to_string();
-    if let Some(mut known) = memory.recall(&digest, settings, waivers) {
+    if let Some(mut known) = memory.recall(&digest, settings, waivers, code) {
         name.clone_into(&mut known.file);
         return known;
     }
-    let report = inspect(bytes, name, platform, settings.float_abi, waivers);
-    memory.keep(&report, settings, waivers);
+    let report = inspect_with(bytes, name, platform, settings.float_abi, waivers, code);
+    memory.keep(&report, settings, waivers, code);
     report
 }
 
