@@ -65,6 +65,7 @@ pub fn image(
     };
     let settings = Settings {
         platform,
+        float_abi: ours.and_then(Target::from_triple).and_then(|target| target.float_abi),
         prefix: format!("{name}/"),
         given: false,
         waivers: &waivers,

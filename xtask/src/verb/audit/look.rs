@@ -14,7 +14,7 @@ use crate::audit::{Report, Waiver, inspect, inspect_file_with, inspect_with};
 use crate::error::{Context, Error, Result};
 use crate::oci::overlay::{Change, Node};
 use crate::source::{Item, Kind, LARGEST_FILE};
-use crate::target::Platform;
+use crate::target::{FloatAbi, Platform};
 
 /// Bytes of a first line: the kernel reads no more of a script (BINPRM_BUF_SIZE).
 const FIRST_LINE: u64 = 256;
@@ -26,6 +26,8 @@ const RECORDS: u64 = 256 << 20;
 pub struct Settings<'a> {
     /// The platform.
     pub platform: Platform,
+    /// The float ABI that all of 32-bit ARM must have; either will do where it is not known.
+    pub float_abi: Option<FloatAbi>,
     /// In front of every path in a report: `scratch-armv6/`.
     pub prefix: String,
     /// Whether nothing is known of the files, not even that they belong to an image.
@@ -43,9 +45,9 @@ pub struct Settings<'a> {
 /// Verdicts of earlier runs.
 pub trait Memory {
     /// The report on these bytes under these waivers, if it is known and the rules are the same.
-    fn recall(&self, digest: &str, platform: Platform, waivers: &[Waiver]) -> Option<Report>;
+    fn recall(&self, digest: &str, settings: &Settings<'_>, waivers: &[Waiver], code: &CodePolicy) -> Option<Report>;
     /// Keeps one.
-    fn keep(&self, report: &Report, waivers: &[Waiver]);
+    fn keep(&self, report: &Report, settings: &Settings<'_>, waivers: &[Waiver], code: &CodePolicy);
 }
 
 /// What was found.
@@ -173,18 +175,16 @@ fn judge(settings: &Settings<'_>, bytes: &[u8], name: &str, waivers: &[Waiver], 
     if settings.given {
         return inspect_file_with(bytes, name, platform, code);
     }
-    // What is remembered was judged as usual.
-    let usual = code.waivers.is_empty() && !code.strict;
-    let Some(memory) = settings.memory.filter(|_| usual) else {
-        return inspect_with(bytes, name, platform, None, waivers, code);
+    let Some(memory) = settings.memory else {
+        return inspect_with(bytes, name, platform, settings.float_abi, waivers, code);
     };
     let digest = crate::oci::Digest::of(bytes).to_string();
-    if let Some(mut known) = memory.recall(&digest, platform, waivers) {
+    if let Some(mut known) = memory.recall(&digest, settings, waivers, code) {
         name.clone_into(&mut known.file);
         return known;
     }
-    let report = inspect_with(bytes, name, platform, None, waivers, code);
-    memory.keep(&report, waivers);
+    let report = inspect_with(bytes, name, platform, settings.float_abi, waivers, code);
+    memory.keep(&report, settings, waivers, code);
     report
 }
 

@@ -1,5 +1,6 @@
 //! `cargo xtask audit`: images, file trees and files against a platform.
 
+pub mod assembled;
 pub mod image;
 pub mod look;
 
@@ -106,7 +107,7 @@ fn jobs(args: &AuditArgs) -> usize {
 
 fn one(cx: &Cx, args: &AuditArgs, policy: &Policy, source: &Source) -> Result<Vec<Subject>> {
     let platform = args.platform.unwrap_or(DEFAULT);
-    match source::open(cx, source, &|path| place(cx, path))? {
+    match source::open(cx, source, platform, &|path| place(cx, path))? {
         Opened::Images(store) => {
             let how = How {
                 policy,
@@ -189,6 +190,7 @@ fn choose(cx: &Cx, store: &Store, source: &Source, wanted: Option<Platform>) -> 
 fn tree(rootfs: &Rootfs, source: &Source, platform: Platform, args: &AuditArgs) -> Result<Subject> {
     let settings = Settings {
         platform,
+        float_abi: None,
         prefix: String::new(),
         given: true,
         waivers: &|_| Vec::new(),
