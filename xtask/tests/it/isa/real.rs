@@ -23,7 +23,14 @@ use crate::require::require_program;
 const PACKAGES: [&str; 4] = ["busybox-static", "libc6", "libgcc-s1", "libssl3t64"];
 
 /// Of these packages, what is large or does something special.
-const FILES: [&str; 6] = ["busybox", "ld-linux", "libc.so.6", "libcrypto.so", "libgcc_s.so", "libssl.so"];
+const FILES: [&str; 6] = [
+    "busybox",
+    "ld-linux",
+    "libc.so.6",
+    "libcrypto.so",
+    "libgcc_s.so",
+    "libssl.so",
+];
 
 fn context(root: &Path) -> Cx {
     let cache = std::env::var_os("XTASK_CACHE_DIR").map_or_else(|| Cache::default_root().unwrap(), PathBuf::from);
@@ -70,7 +77,11 @@ fn debian_files(platform: Platform) -> Vec<(String, Vec<u8>)> {
         for entry in deb.entries {
             if let EntryKind::File(bytes) = entry.kind
                 && bytes.starts_with(b"\x7fELF")
-                && entry.path.rsplit('/').next().is_some_and(|name| FILES.iter().any(|known| name.starts_with(known)))
+                && entry
+                    .path
+                    .rsplit('/')
+                    .next()
+                    .is_some_and(|name| FILES.iter().any(|known| name.starts_with(known)))
             {
                 files.push((entry.path, bytes));
             }
