@@ -10,6 +10,8 @@ use crate::plan::StdChoice;
 use crate::report::Bandwidth;
 use crate::target::{Base, Platform};
 
+mod boot;
+
 /// From source to an image that runs on a Raspberry Pi Zero.
 #[derive(Debug, Parser)]
 #[command(
@@ -22,6 +24,7 @@ Examples:
   cargo xtask image                                      the blog for linux/arm/v6, from scratch
   cargo xtask image --base scratch --base debian --load  two images, into the Docker daemon
   cargo xtask run                                        serve it here under an emulated ARM1176
+  cargo xtask boot --check                               boot it on an emulated Pi Zero, and cut the power
   cargo xtask size                                       what each image costs
 
 Exit status: 0 fine, 1 it ran and found problems, 2 it could not do the work."
@@ -62,6 +65,8 @@ pub enum Verb {
     Base(BaseVerb),
     /// Serve an image under qemu-user, with the CPU of its platform
     Run(RunArgs),
+    /// Boot an image on an emulated Raspberry Pi Zero, and cut its power
+    Boot(BootArgs),
     /// Check every ELF file of an image, a file tree or a file against a platform
     Audit(AuditArgs),
     /// Run all tests of the repository
@@ -140,8 +145,8 @@ Examples:
   cargo xtask size --against before.json --bandwidth 5Mbit/s
   cargo xtask size oci:/tmp/blog --against oci:/tmp/blog-of-yesterday --json")]
 pub struct SizeArgs {
-    /// Image layouts to compare [default: all in target/images]
-    #[arg(value_name = "oci:PATH")]
+    /// Images to compare: oci:PATH, docker-archive:PATH or docker-daemon:NAME[:TAG] [default: all in target/images]
+    #[arg(value_name = "IMAGES")]
     pub layouts: Vec<String>,
     /// Print JSON: the whole report
     #[arg(long)]
@@ -152,8 +157,8 @@ pub struct SizeArgs {
     /// Write the report as JSON, for a later --against
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
-    /// Show what changed since a saved report, or against the images of a layout
-    #[arg(long, value_name = "FILE|oci:PATH")]
+    /// Show what changed since a saved report, or against images elsewhere
+    #[arg(long, value_name = "FILE|IMAGES")]
     pub against: Option<String>,
     /// What the seconds are computed with
     #[arg(long, value_name = "RATE", default_value_t)]
@@ -211,6 +216,8 @@ pub enum Isolation {
     Prefix,
 }
 
+pub use boot::BootArgs;
+
 /// `cargo xtask audit`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -233,9 +240,9 @@ pub struct AuditArgs {
     #[arg(long)]
     pub platform: Option<Platform>,
     /// Show the code of a crate, a part of the tool chain or a function that the platform lacks, in the program compiled last
-    #[arg(long, value_name = "SYMBOL|CRATE", conflicts_with_all = ["inputs", "sarif"])]
+    #[arg(long, value_name = "SYMBOL|CRATE", conflicts_with_all = ["inputs", "sarif", "jobs"])]
     pub explain: Option<String>,
-    /// Accept nothing: ignore the waivers of xtask.toml and guards that were checked
+    /// Accept nothing: neither waivers of xtask.toml nor guards that were checked
     #[arg(long)]
     pub strict: bool,
     /// Threads [default: one a processor]
