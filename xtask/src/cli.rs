@@ -323,6 +323,8 @@ pub enum BenchPart {
     Assemble,
     /// What a Pi pulls
     Size,
+    /// The audit of an image down to the instruction, against llvm-objdump
+    Audit,
     /// Memory and first answer under emulation
     Serve,
 }
