@@ -20,7 +20,7 @@ use xtask::registry::{Places, Pulled, Registry, Variants};
 use xtask::target::Platform;
 
 use crate::http::server::{Fault, Reply, Seen, Server, Waits};
-use crate::http::{cx, options};
+use crate::http::{cx, impatient, options};
 
 /// What a registry answers when nothing goes wrong.
 pub fn answer(content: &Content, seen: &Seen) -> Reply {
@@ -324,7 +324,12 @@ fn blobs_survive_what_networks_do() {
             }
         })
     };
-    let pulled = pull(&registry(&waits, Places::default()), &cx, &reference(&server, "x")).unwrap();
+    let pulled = pull(
+        &Registry::new(Client::new(impatient(), waits.clone()), Places::default(), []),
+        &cx,
+        &reference(&server, "x"),
+    )
+    .unwrap();
     assert!(std::fs::read(&pulled.layers[0].path).unwrap() == content.blobs[&pulled.layers[0].digest]);
     let starts: Vec<usize> = server.seen().iter().filter_map(Seen::range).collect();
     assert_eq!(starts, [100_000, 100_000, 100_000, 200_000, 200_000, 300_000]);
