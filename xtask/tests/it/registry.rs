@@ -95,14 +95,11 @@ fn requests(server: &Server) -> Vec<String> {
 /// The entries of `etc/platform` in the pulled layers.
 fn platform_of(pulled: &Pulled) -> String {
     let base = pulled.to_base(&Limits::default()).unwrap();
-    let entries = base
+    let mut entries = base
         .layers
         .iter()
         .flat_map(|layer| layer.entries(&Limits::default()).unwrap());
-    let file = entries
-        .filter(|entry| entry.path == "etc/platform")
-        .next_back()
-        .unwrap();
+    let file = entries.rfind(|entry| entry.path == "etc/platform").unwrap();
     match file.kind {
         xtask::oci::EntryKind::File(bytes) => String::from_utf8(bytes).unwrap(),
         other => panic!("{other:?}"),
