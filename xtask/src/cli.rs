@@ -10,6 +10,8 @@ use crate::plan::StdChoice;
 use crate::report::Bandwidth;
 use crate::target::{Base, Platform};
 
+mod boot;
+
 /// From source to an image that runs on a Raspberry Pi Zero.
 #[derive(Debug, Parser)]
 #[command(
@@ -22,6 +24,7 @@ Examples:
   cargo xtask image                                      the blog for linux/arm/v6, from scratch
   cargo xtask image --base scratch --base debian --load  two images, into the Docker daemon
   cargo xtask run                                        serve it here under an emulated ARM1176
+  cargo xtask boot --check                               boot it on an emulated Pi Zero, and cut the power
   cargo xtask size                                       what each image costs
 
 Exit status: 0 fine, 1 it ran and found problems, 2 it could not do the work."
@@ -62,6 +65,8 @@ pub enum Verb {
     Base(BaseVerb),
     /// Serve an image under qemu-user, with the CPU of its platform
     Run(RunArgs),
+    /// Boot an image on an emulated Raspberry Pi Zero, and cut its power
+    Boot(BootArgs),
     /// Check every ELF file of an image, a file tree or a file against a platform
     Audit(AuditArgs),
     /// Run all tests of the repository
@@ -116,6 +121,9 @@ pub struct ImageArgs {
     /// Take what the sources of the base have now, whatever docker/bases.lock says
     #[arg(long)]
     pub refresh: bool,
+    /// Accept no finding: neither waivers of xtask.toml nor guards that were checked
+    #[arg(long)]
+    pub strict: bool,
     /// Print the plan and do nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -137,8 +145,8 @@ Examples:
   cargo xtask size --against before.json --bandwidth 5Mbit/s
   cargo xtask size oci:/tmp/blog --against oci:/tmp/blog-of-yesterday --json")]
 pub struct SizeArgs {
-    /// Image layouts to compare [default: all in target/images]
-    #[arg(value_name = "oci:PATH")]
+    /// Images to compare: oci:PATH, docker-archive:PATH or docker-daemon:NAME[:TAG] [default: all in target/images]
+    #[arg(value_name = "IMAGES")]
     pub layouts: Vec<String>,
     /// Print JSON: the whole report
     #[arg(long)]
@@ -149,8 +157,8 @@ pub struct SizeArgs {
     /// Write the report as JSON, for a later --against
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
-    /// Show what changed since a saved report, or against the images of a layout
-    #[arg(long, value_name = "FILE|oci:PATH")]
+    /// Show what changed since a saved report, or against images elsewhere
+    #[arg(long, value_name = "FILE|IMAGES")]
     pub against: Option<String>,
     /// What the seconds are computed with
     #[arg(long, value_name = "RATE", default_value_t)]
@@ -208,11 +216,13 @@ pub enum Isolation {
     Prefix,
 }
 
+pub use boot::BootArgs;
+
 /// `cargo xtask audit`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What is audited is any image, ours or not (oci:PATH, docker-archive:PATH, docker-daemon:NAME[:TAG]), the tar of a root file
-system (plain, gzip, xz, zstd), a directory, or a file. Every ELF file is found by its content, in every layer and in `ar`
+What is audited is any image, ours or not (oci:PATH, docker-archive:PATH, docker-daemon:NAME[:TAG], docker://REFERENCE), the
+tar of a root file system (plain, gzip, xz, zstd), a directory, or a file. Every ELF file is found by its content, in every layer and in `ar`
 archives too. Without arguments: all images in target/images.
 
 Examples:
@@ -223,13 +233,16 @@ Examples:
   cargo xtask audit docker-daemon:nginx:1 --json
   cargo xtask audit rootfs.tar.xz --sarif findings.sarif")]
 pub struct AuditArgs {
-    /// oci:PATH, docker-archive:PATH, docker-daemon:NAME[:TAG], or the path of a tar, a directory or a file
+    /// oci:PATH, docker-archive:PATH, docker-daemon:NAME[:TAG], docker://REFERENCE, or the path of a tar, a directory or a file
     #[arg(value_name = "SOURCE")]
     pub inputs: Vec<String>,
     /// Platform to hold it against [default: what an image's configuration says; linux/arm/v6 for all else]
     #[arg(long)]
     pub platform: Option<Platform>,
-    /// Ignore the waivers of xtask.toml
+    /// Show the code of a crate, a part of the tool chain or a function that the platform lacks, in the program compiled last
+    #[arg(long, value_name = "SYMBOL|CRATE", conflicts_with_all = ["inputs", "sarif"])]
+    pub explain: Option<String>,
+    /// Accept nothing: ignore the waivers of xtask.toml and guards that were checked
     #[arg(long)]
     pub strict: bool,
     /// Threads [default: one a processor]
@@ -316,7 +329,21 @@ pub enum BenchPart {
 
 /// `cargo xtask doctor`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+With --toolchain it audits what a tool chain puts into every program: start files, libgcc or compiler_rt, libc, std.
+
+Examples:
+  cargo xtask doctor
+  cargo xtask doctor --toolchain arm-unknown-linux-musleabihf
+  cargo xtask doctor --toolchain arm-linux-gnueabihf --platform linux/arm/v7
+  cargo xtask doctor --toolchain /opt/cross --json")]
 pub struct DoctorArgs {
+    /// A triple of this product, a GNU compiler or the prefix of its name, or a directory with one
+    #[arg(long, value_name = "TOOLCHAIN")]
+    pub toolchain: Option<String>,
+    /// Platform to hold it against [default: the triple's; linux/arm/v6 for a GNU compiler for arm]
+    #[arg(long, requires = "toolchain")]
+    pub platform: Option<Platform>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod base;
+pub mod boot;
 pub mod cache;
 pub mod cli;
 pub mod compile;

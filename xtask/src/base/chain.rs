@@ -9,6 +9,7 @@ use std::fs;
 use std::time::SystemTime;
 
 use super::catalogue::{self, Catalogue, Source};
+use super::exclude::Excludes;
 use super::found::{Found, Want};
 use super::lock::{self, Entry, Lock};
 use super::{Resolved, alpine, debian, pulled, raspbian};
@@ -97,8 +98,16 @@ pub fn give(cx: &Cx, policy: &BasePolicies, request: &Request<'_>, source: &Sour
         }
         Source::Registry { reference } => pulled::image(cx, reference, request.base, request.platform, want),
         Source::Minirootfs { mirror, branch } => alpine::minirootfs(cx, mirror, branch, request.platform, want),
-        Source::RaspbianArchive { mirrors } => raspbian::archive(cx, mirrors, &policy.raspbian, want),
-        Source::RaspbianRebuilt => raspbian::rebuild(cx, &policy.raspbian, request.debian_mirror, want),
+        Source::RaspbianArchive { mirrors } => {
+            let source = raspbian::Source {
+                mirrors,
+                // Raspbian's packages are Debian's, compiled again: what a server does not need is the same.
+                excludes: &Excludes::new(&policy.debian.exclude, &policy.debian.keep),
+                today: today(),
+            };
+            raspbian::archive(cx, &source, &policy.raspbian, want)
+        }
+        Source::RaspbianRebuilt => raspbian::rebuild(cx, &policy.raspbian.rebuild, request.debian_mirror, want),
     }
 }
 

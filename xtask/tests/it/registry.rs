@@ -1,6 +1,6 @@
 //! Registries: one in this process with a script of faults, and Debian's docker-registry.
 
-mod content;
+pub mod content;
 mod environment;
 mod push;
 mod real;

@@ -286,18 +286,18 @@ fn inside(html: &mut String, image: &ImageSize) {
     let _ = writeln!(html, "<p class=\"facts\">{}</p>", facts.join("<br>\n"));
     shares_of(html, image);
     if let Some(program) = &image.program {
-        let title = format!("Sections of {}", escape(&program.path));
-        if program.sections.is_empty() {
-            let _ = writeln!(html, "<h3>{title}</h3>\n<p>It is not an ELF file.</p>");
-        } else {
-            parts::pieces(html, &title, "Section", &program.sections);
-        }
         let title = format!("Crates in {}", escape(&program.path));
         match &program.crates {
             Crates::Known(pieces) => parts::pieces(html, &title, "Crate", pieces),
             Crates::Unknown(reason) => {
                 let _ = writeln!(html, "<h3>{title}</h3>\n<p>Not known: {}.</p>", escape(reason));
             }
+        }
+        let title = format!("Sections of {}", escape(&program.path));
+        if program.sections.is_empty() {
+            let _ = writeln!(html, "<h3>{title}</h3>\n<p>It is not an ELF file.</p>");
+        } else {
+            parts::pieces(html, &title, "Section", &program.sections);
         }
     }
     html.push_str("</section>\n");

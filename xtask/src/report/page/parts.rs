@@ -8,7 +8,9 @@ use crate::report::{Change, Division, ImageSize, Part, PartName, Piece, Report, 
 use crate::units::{self, bytes};
 
 /// Rows that are shown at once; the others open below them.
-const ROWS: usize = 10;
+const ROWS: usize = 12;
+/// One part in so many of the whole is shown at once.
+const LEAST: u64 = 200;
 
 /// Heads of a table of changes.
 const CHANGES: [&str; 4] = ["What", "Then", "Now", "Growth"];
@@ -104,11 +106,24 @@ impl Bar {
     }
 }
 
-/// A table of many rows: the first ones, and the others in what can be opened.
-fn long<T>(html: &mut String, title: &str, heads: &[&str], items: &[T], write: &dyn Fn(&mut String, &T)) {
+/// A table of many rows: those that matter, and the others in what can be opened. `weigh` says what a row is of the whole.
+fn long<T>(
+    html: &mut String,
+    title: &str,
+    heads: &[&str],
+    items: &[T],
+    weigh: &dyn Fn(&T) -> u64,
+    write: &dyn Fn(&mut String, &T),
+) {
     let _ = writeln!(html, "<h3>{title}</h3>");
+    let whole: u64 = items.iter().map(weigh).sum();
+    let matter = items
+        .iter()
+        .take_while(|item| weigh(item).saturating_mul(LEAST) >= whole)
+        .count();
+    let shown = matter.clamp(1, ROWS).min(items.len());
     // One row more is no longer than the line that would hide it.
-    let shown = if items.len() <= ROWS + 1 { items.len() } else { ROWS };
+    let shown = if items.len() <= shown + 1 { items.len() } else { shown };
     let body = |html: &mut String, caption: &str, items: &[T]| {
         open_table(html, caption, heads);
         items.iter().for_each(|item| write(html, item));
@@ -134,7 +149,8 @@ pub fn shares_of(html: &mut String, image: &ImageSize) {
         }
         let most = shares.iter().map(|share| share.compressed).max().unwrap_or(0);
         let heads = ["What", "Pulled", "Unpacked", "Entries"];
-        long(html, title, &heads, &shares, &|html, share| {
+        let weigh = |share: &&Share| share.compressed;
+        long(html, title, &heads, &shares, &weigh, &|html, share| {
             let kind = match (share.kind, &share.version) {
                 (ShareKind::Package, Some(version)) => format!(" <small>{}</small>", escape(version)),
                 (ShareKind::Files, _) if part == PartName::Base => " <small>files of no package</small>".to_owned(),
@@ -164,7 +180,7 @@ pub fn shares_of(html: &mut String, image: &ImageSize) {
 pub fn pieces(html: &mut String, title: &str, what: &str, pieces: &[Piece]) {
     let most = pieces.iter().map(|piece| piece.bytes).max().unwrap_or(0);
     let heads = [what, "In the file", "Pulled"];
-    long(html, title, &heads, pieces, &|html, piece| {
+    long(html, title, &heads, pieces, &|piece| piece.bytes, &|html, piece| {
         let cells = [size(piece.bytes), size(piece.compressed)];
         row(
             html,
@@ -188,9 +204,8 @@ pub fn since(html: &mut String, report: &Report) {
             State::Gone => "It is no longer there.",
             State::Changed if image.changes.is_empty() => "Another digest, the same sizes.",
             State::Changed => {
-                long(html, &name, &CHANGES, &image.changes, &|html, change| {
-                    changed(html, change)
-                });
+                // All are of interest here, up to the number of rows.
+                long(html, &name, &CHANGES, &image.changes, &|_| 1, &changed);
                 continue;
             }
         };

@@ -12,10 +12,11 @@ use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
 use crate::oci::layer::Limits;
 use crate::oci::layout::{BlobStore, list_images, load};
+use crate::oci::media;
 use crate::policy::{Budget, Policy};
-use crate::publish::layout;
 use crate::report::{Bandwidth, Report, Subject, check, compare, measure, page, table};
-use crate::target::Base;
+use crate::source::{Opened, Source, open};
+use crate::target::{Base, Platform};
 use crate::verb::{Outcome, audit, place, policy};
 
 /// Longest saved report that is read.
@@ -82,11 +83,19 @@ pub fn run(cx: &Cx, args: &SizeArgs) -> Result<Outcome> {
 fn read(cx: &Cx, policy: &Policy, layouts: &[String], bandwidth: Bandwidth) -> Result<Report> {
     let mut images = Vec::new();
     for text in layouts {
-        let dir = text.strip_prefix("oci:").ok_or_else(|| {
-            Error::new(format!("`{text}`: expected oci:PATH"))
-                .hint("for example: cargo xtask size oci:target/images/scratch-armv6")
-        })?;
-        let store = layout::open(&place(cx, dir))?;
+        let source: Source = text.parse().map_err(Error::new)?;
+        // A path without a scheme is a file or a tree of files, and neither has a configuration.
+        let opened = match source {
+            Source::Path(_) => None,
+            // Of an image in a registry, what the Zero would pull.
+            _ => Some(open(cx, &source, Platform::ArmV6, &|path| place(cx, path))?),
+        };
+        let Some(Opened::Images(store)) = opened else {
+            return Err(Error::new(format!(
+                "`{text}`: expected oci:PATH, docker-archive:PATH or docker-daemon:NAME"
+            ))
+            .hint("for example: cargo xtask size oci:target/images/scratch-armv6"));
+        };
         let limits = Limits::default();
         let before = images.len();
         for listed in list_images(&store)? {
@@ -99,6 +108,15 @@ fn read(cx: &Cx, policy: &Policy, layouts: &[String], bandwidth: Bandwidth) -> R
                 continue;
             };
             let image = load(&store, &listed.manifest, platform, &limits)?;
+            if image
+                .layers()
+                .iter()
+                .any(|layer| layer.oci_media_type() == media::LAYER_TAR)
+            {
+                cx.ui.warn(&format!(
+                    "{name} has layers that are not compressed: a registry would send it smaller than what is shown"
+                ));
+            }
             let base = Base::ALL
                 .into_iter()
                 .find(|base| name.split('-').next() == Some(base.name()));
@@ -127,9 +145,9 @@ fn budget<'a>(policy: &'a Policy, base: Option<&str>) -> Option<&'a Budget> {
     policy.budget.get(&base)
 }
 
-/// What `--against` names: a saved report or a layout.
+/// What `--against` names: a saved report, or images by a scheme.
 fn earlier(cx: &Cx, policy: &Policy, against: &str, bandwidth: Bandwidth) -> Result<Report> {
-    if against.starts_with("oci:") {
+    if against.contains(':') && !Path::new(against).exists() {
         return read(cx, policy, &[against.to_owned()], bandwidth);
     }
     let mut text = Vec::new();

@@ -65,7 +65,7 @@ fn requests_that_contradict_themselves_are_refused() {
     ];
     insta::assert_snapshot!(workspace.refused(&several), @"error: --to docker-daemon:NAME names one image, and this makes several: use --load, which gives each its own tag");
     insta::assert_snapshot!(workspace.refused(&["size", "target/images"]), @r"
-    error: `target/images`: expected oci:PATH
+    error: `target/images`: expected oci:PATH, docker-archive:PATH or docker-daemon:NAME
     hint: for example: cargo xtask size oci:target/images/scratch-armv6
     ");
     insta::assert_snapshot!(workspace.refused(&["size"]), @r"

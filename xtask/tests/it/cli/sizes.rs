@@ -82,6 +82,27 @@ fn all_images_of_a_layout_are_measured_the_smallest_first() {
 }
 
 #[test]
+fn an_archive_is_measured_like_the_layout_in_it() {
+    let workspace = Workspace::new();
+    write(
+        &workspace,
+        "layout",
+        &[(Some("scratch-armv6"), v6(), config(), program(5_000))],
+    );
+    let tar = workspace.path("saved.tar");
+    let mut archive = tar::Builder::new(fs::File::create(&tar).unwrap());
+    archive.append_dir_all("", workspace.path("layout")).unwrap();
+    archive.finish().unwrap();
+    let report = |images: &str| fine(&workspace.xtask(&["size", images, "--json"]));
+    assert_eq!(report("docker-archive:saved.tar"), report("oci:layout"));
+    let against = fine(&workspace.xtask(&["size", "oci:layout", "--against", "docker-archive:saved.tar"]));
+    assert!(
+        against.contains("scratch-armv6 (linux/arm/v6) the same bytes"),
+        "{against}"
+    );
+}
+
+#[test]
 fn a_layout_without_a_known_image_is_refused() {
     let workspace = Workspace::new();
     let other = json!({"os": "plan9", "architecture": "arm"});

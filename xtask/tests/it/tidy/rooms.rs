@@ -9,10 +9,6 @@ use super::{Offence, none, sources};
 /// A room that is missing here may not exist: say first whom it may know.
 const IMPORTS: &[(&str, &str)] = &[
     ("audit", "culprit elf isa target"),
-    (
-        "base",
-        "audit cache cx deb elf error http oci policy publish registry shell target toolchain ui",
-    ),
     ("cache", "error"),
     ("cli", "oci plan::StdChoice report::Bandwidth target"),
     ("compile", "cache culprit cx elf error plan shell target toolchain"),
@@ -34,17 +30,11 @@ const IMPORTS: &[(&str, &str)] = &[
     ("report", "elf oci policy units"),
     ("run", "cache cx error oci publish shell target toolchain ui"),
     ("shell", "error ui"),
-    ("source", "cache cx error oci publish target"),
+    ("source", "cache cx error oci publish registry target"),
     ("target", ""),
     ("toolchain", "cache cx deb error oci plan policy shell target ui"),
     ("ui", "error units"),
     ("units", ""),
-    // The verbs put the rooms together, so they know all of them.
-    (
-        "verb",
-        "audit base cache cli compile context culprit cx deb elf engine error http isa oci plan policy publish registry \
-         report run shell source target toolchain ui units workspace",
-    ),
     ("workspace", "error shell"),
 ];
 
