@@ -55,7 +55,7 @@ pub fn has_debian() -> bool {
 /// Whether raspbian can be made, which here means compiled: minutes when the cache is cold.
 fn has_raspbian() -> bool {
     let shell = Shell::default();
-    let missing: Vec<&str> = ["gcc", "make", "perl", "patch", "dpkg-source"]
+    let missing: Vec<&str> = ["cc", "make", "patch", "python3", "xz"]
         .into_iter()
         .filter(|name| shell.which(name).is_none())
         .collect();

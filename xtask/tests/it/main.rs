@@ -15,6 +15,7 @@ mod http;
 mod isa;
 mod oci;
 mod publish;
+mod raspbian;
 mod registry;
 mod require;
 mod run;

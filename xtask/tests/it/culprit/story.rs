@@ -141,7 +141,11 @@ fn every_instruction_beyond_the_chip_has_its_crate_and_its_object() {
         .iter()
         .map(|function| function.object.as_deref().unwrap())
         .collect();
-    for expected in ["chacha-armv4-linux32.o", "sha256-armv4-linux32.o", "sha512-armv4-linux32.o"] {
+    for expected in [
+        "chacha-armv4-linux32.o",
+        "sha256-armv4-linux32.o",
+        "sha512-armv4-linux32.o",
+    ] {
         assert!(objects.contains(expected), "{objects:?}");
     }
     for function in &ring.functions {
@@ -154,7 +158,9 @@ fn every_instruction_beyond_the_chip_has_its_crate_and_its_object() {
         assert_eq!(culprit.open(), 0, "{culprit:?}");
     }
 
-    let graph = dependencies(&cx, &record.package, TRIPLE, &record.packages).unwrap().unwrap();
+    let graph = dependencies(&cx, &record.package, TRIPLE, &record.packages)
+        .unwrap()
+        .unwrap();
     assert_eq!(
         graph.path("ring", "0.17.14").unwrap(),
         ["blog", "web/cookies", "cookie/private", "ring 0.17.14"]
@@ -186,7 +192,10 @@ fn a_waiver_is_for_one_version_and_leaves_nothing_over() {
     );
     assert_eq!(wrong, found);
     let mut part = found.clone();
-    assert_eq!(waive(&mut part, &[waiver("0.17.14", &["*ChaCha20_ctr32_neon"])]), [""; 0]);
+    assert_eq!(
+        waive(&mut part, &[waiver("0.17.14", &["*ChaCha20_ctr32_neon"])]),
+        [""; 0]
+    );
     assert!(part[0].open() > 0 && part[0].open() < found[0].open());
 }
 
@@ -199,7 +208,10 @@ fn without_the_map_nothing_is_guessed() {
     assert!(same_code(&program, &shipped).unwrap());
     // A map of another link is not believed: one word moved is another program.
     let mut evidence = record.evidence(&cx, &program);
-    assert!(evidence.map.as_ref().unwrap().is_of(&shipped), "the shipped file has the same sections");
+    assert!(
+        evidence.map.as_ref().unwrap().is_of(&shipped),
+        "the shipped file has the same sections"
+    );
     evidence.map = None;
     let walk = walk(&program, Features::ARM1176).unwrap().unwrap();
     let instructions: Vec<Instruction> = walk.beyond.iter().map(Instruction::from).collect();
