@@ -121,6 +121,9 @@ pub struct ImageArgs {
     /// Take what the sources of the base have now, whatever docker/bases.lock says
     #[arg(long)]
     pub refresh: bool,
+    /// Accept no finding: neither waivers of xtask.toml nor guards that were checked
+    #[arg(long)]
+    pub strict: bool,
     /// Print the plan and do nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -236,7 +239,10 @@ pub struct AuditArgs {
     /// Platform to hold it against [default: what an image's configuration says; linux/arm/v6 for all else]
     #[arg(long)]
     pub platform: Option<Platform>,
-    /// Ignore the waivers of xtask.toml
+    /// Show the code of a crate, a part of the tool chain or a function that the platform lacks, in the program compiled last
+    #[arg(long, value_name = "SYMBOL|CRATE", conflicts_with_all = ["inputs", "sarif", "jobs"])]
+    pub explain: Option<String>,
+    /// Accept nothing: neither waivers of xtask.toml nor guards that were checked
     #[arg(long)]
     pub strict: bool,
     /// Threads [default: one a processor]

@@ -2,6 +2,7 @@
 
 pub mod content;
 mod environment;
+mod push;
 mod real;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

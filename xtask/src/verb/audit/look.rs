@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::audit::accuse::CodePolicy;
 use crate::audit::packages::{self, is_record};
 use crate::audit::parts::{is_code, parts};
 use crate::audit::verdict::Audited;
-use crate::audit::{Report, Waiver, inspect, inspect_file};
+use crate::audit::{Report, Waiver, inspect, inspect_file_with, inspect_with};
 use crate::error::{Context, Error, Result};
 use crate::oci::overlay::{Change, Node};
 use crate::source::{Item, Kind, LARGEST_FILE};
@@ -31,6 +32,8 @@ pub struct Settings<'a> {
     pub given: bool,
     /// The policy's waivers for a path.
     pub waivers: &'a (dyn Fn(&str) -> Vec<Waiver> + Sync),
+    /// Whether guards that were checked count for nothing.
+    pub strict: bool,
     /// Verdicts that were made before, and where new ones go: by digest of the bytes.
     pub memory: Option<&'a (dyn Memory + Sync)>,
     /// Threads.
@@ -166,18 +169,22 @@ fn work(settings: &Settings<'_>, jobs: &Mutex<Receiver<Job>>, beyond: &AtomicBoo
 
 fn judge(settings: &Settings<'_>, bytes: &[u8], name: &str, waivers: &[Waiver]) -> Report {
     let platform = settings.platform;
+    let code = CodePolicy {
+        strict: settings.strict,
+        ..CodePolicy::default()
+    };
     if settings.given {
-        return inspect_file(bytes, name, platform);
+        return inspect_file_with(bytes, name, platform, &code);
     }
     let Some(memory) = settings.memory else {
-        return inspect(bytes, name, platform, None, waivers);
+        return inspect_with(bytes, name, platform, None, waivers, &code);
     };
     let digest = crate::oci::Digest::of(bytes).to_string();
     if let Some(mut known) = memory.recall(&digest, platform, waivers) {
         name.clone_into(&mut known.file);
         return known;
     }
-    let report = inspect(bytes, name, platform, None, waivers);
+    let report = inspect_with(bytes, name, platform, None, waivers, &code);
     memory.keep(&report, waivers);
     report
 }

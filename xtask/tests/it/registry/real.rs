@@ -18,14 +18,14 @@ use crate::http::{cx, options};
 use crate::require::require_program;
 
 /// A running docker-registry.
-struct Real {
+pub struct Real {
     _process: Running,
-    host: String,
+    pub host: String,
 }
 
 impl Real {
     /// Starts one on a free port; `more` is YAML for below `http:` and for `auth:`.
-    fn start(dir: &Path, tls: Option<&Certificates>, users: Option<&str>) -> Self {
+    pub fn start(dir: &Path, tls: Option<&Certificates>, users: Option<&str>) -> Self {
         // The port is free now; who takes it in between makes the start fail, and another is tried.
         for _ in 0..5 {
             let port = std::net::TcpListener::bind("127.0.0.1:0")
@@ -73,7 +73,7 @@ impl Real {
         panic!("docker-registry does not start");
     }
 
-    fn reference(&self, rest: &str) -> Reference {
+    pub fn reference(&self, rest: &str) -> Reference {
         format!("{}/{rest}", self.host).parse().unwrap()
     }
 }
@@ -118,19 +118,19 @@ fn check(pulled: &Pulled, content: &Content, index: Digest) {
     }
 }
 
-fn registry(options: Options, places: Places) -> Registry {
+pub fn registry(options: Options, places: Places) -> Registry {
     Registry::new(Client::new(options, Waits::new()), places, [])
 }
 
 /// A real server may think for longer than a scripted one.
-fn patient() -> Options {
+pub fn patient() -> Options {
     Options {
         idle: Duration::from_secs(20),
         ..options()
     }
 }
 
-fn user(host: &str, password: &str) -> Places {
+pub fn user(host: &str, password: &str) -> Places {
     Places {
         environment: Some((host.to_owned(), "me".to_owned(), Secret::new(password))),
         files: Vec::new(),
@@ -138,7 +138,7 @@ fn user(host: &str, password: &str) -> Places {
 }
 
 /// me:hunter2, with bcrypt, which is all that docker-registry reads.
-const USERS: &str = "me:$2b$05$abcdefghijklmnopqrstuuoXuKqgZXLiJqzfmMXDDhSFPIvxV7t8.\n";
+pub const USERS: &str = "me:$2b$05$abcdefghijklmnopqrstuuoXuKqgZXLiJqzfmMXDDhSFPIvxV7t8.\n";
 
 #[test]
 fn debians_registry_serves_what_skopeo_put_there() {
