@@ -10,6 +10,8 @@ use crate::plan::StdChoice;
 use crate::report::Bandwidth;
 use crate::target::{Base, Platform};
 
+mod boot;
+
 /// From source to an image that runs on a Raspberry Pi Zero.
 #[derive(Debug, Parser)]
 #[command(
@@ -22,6 +24,7 @@ Examples:
   cargo xtask image                                      the blog for linux/arm/v6, from scratch
   cargo xtask image --base scratch --base debian --load  two images, into the Docker daemon
   cargo xtask run                                        serve it here under an emulated ARM1176
+  cargo xtask boot --check                               boot it on an emulated Pi Zero, and cut the power
   cargo xtask size                                       what each image costs
 
 Exit status: 0 fine, 1 it ran and found problems, 2 it could not do the work."
@@ -62,7 +65,9 @@ pub enum Verb {
     Base(BaseVerb),
     /// Serve an image under qemu-user, with the CPU of its platform
     Run(RunArgs),
-    /// Check ELF files, or the program of an image, against a platform
+    /// Boot an image on an emulated Raspberry Pi Zero, and cut its power
+    Boot(BootArgs),
+    /// Check every ELF file of an image, a file tree or a file against a platform
     Audit(AuditArgs),
     /// Run all tests of the repository
     Test(TestArgs),
@@ -208,24 +213,39 @@ pub enum Isolation {
     Prefix,
 }
 
+pub use boot::BootArgs;
+
 /// `cargo xtask audit`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Without arguments: the programs of all images in target/images.
+What is audited is any image, ours or not (oci:PATH, docker-archive:PATH, docker-daemon:NAME[:TAG]), the tar of a root file
+system (plain, gzip, xz, zstd), a directory, or a file. Every ELF file is found by its content, in every layer and in `ar`
+archives too. Without arguments: all images in target/images.
 
 Examples:
   cargo xtask audit
   cargo xtask audit target/arm-unknown-linux-musleabihf/release/blog
   cargo xtask audit --platform linux/arm/v6 /usr/bin/some-program
-  cargo xtask audit oci:target/images/scratch-armv6")]
+  cargo xtask audit oci:target/images/scratch-armv6 --strict
+  cargo xtask audit docker-daemon:nginx:1 --json
+  cargo xtask audit rootfs.tar.xz --sarif findings.sarif")]
 pub struct AuditArgs {
-    /// ELF files, or oci:PATH
-    #[arg(value_name = "FILE|oci:PATH")]
+    /// oci:PATH, docker-archive:PATH, docker-daemon:NAME[:TAG], or the path of a tar, a directory or a file
+    #[arg(value_name = "SOURCE")]
     pub inputs: Vec<String>,
-    /// Platform that a FILE is meant for
-    #[arg(long, default_value = "linux/arm/v6")]
-    pub platform: Platform,
-    /// Print JSON
+    /// Platform to hold it against [default: what an image's configuration says; linux/arm/v6 for all else]
+    #[arg(long)]
+    pub platform: Option<Platform>,
+    /// Ignore the waivers of xtask.toml
+    #[arg(long)]
+    pub strict: bool,
+    /// Threads [default: one a processor]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: Option<u16>,
+    /// Also write the findings as SARIF 2.1.0
+    #[arg(long, value_name = "FILE")]
+    pub sarif: Option<PathBuf>,
+    /// Print JSON: one object for each image, tree or file
     #[arg(long)]
     pub json: bool,
 }

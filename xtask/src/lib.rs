@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod base;
+pub mod boot;
 pub mod cache;
 pub mod cli;
 pub mod compile;
@@ -18,6 +19,7 @@ pub mod oci;
 pub mod plan;
 pub mod policy;
 pub mod publish;
+pub mod registry;
 pub mod report;
 pub mod run;
 pub mod shell;

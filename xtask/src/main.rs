@@ -54,6 +54,7 @@ fn run(cx: &Cx, verb: Verb) -> Result<Outcome> {
         Verb::Size(args) => verb::size::run(cx, &args),
         Verb::Base(base) => verb::base::run(cx, &base),
         Verb::Run(args) => verb::run::run(cx, &args),
+        Verb::Boot(args) => verb::boot::run(cx, &args),
         Verb::Audit(args) => verb::audit::run(cx, &args),
         Verb::Test(args) => verb::test::run(cx, &args),
         Verb::Bench(args) => verb::bench::run(cx, &args),

@@ -20,6 +20,8 @@ pub struct Policy {
     pub audit: AuditPolicy,
     /// How bases are composed.
     pub base: BasePolicies,
+    /// The emulated Pi Zero.
+    pub boot: BootPolicy,
     /// What an image of a base may weigh.
     pub budget: BTreeMap<Base, Budget>,
     /// Pinned tools.
@@ -254,6 +256,11 @@ pub struct RaspbianPolicy {
     /// What stays out although something depends on it.
     #[serde(default)]
     pub omit: Vec<String>,
+    /// Fingerprint of the primary key that signs the archive.
+    pub key: String,
+    /// Take a release whose `Valid-Until` is past, with a warning.
+    #[serde(default, rename = "accept-expired")]
+    pub accept_expired: bool,
     /// `[base.raspbian.rebuild]`.
     pub rebuild: RebuildPolicy,
 }
@@ -302,6 +309,58 @@ pub struct DebianPolicy {
     /// Exceptions from `exclude`.
     #[serde(default)]
     pub keep: Vec<String>,
+}
+
+/// `[boot]`: what the emulated Pi Zero is made of, and how a visitor of the server behaves.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct BootPolicy {
+    /// Releases of Debian to take kernel and shell from; the first that works.
+    pub sources: Vec<BootSource>,
+    /// Packages with the kernel, its modules and device trees, and a static busybox.
+    pub packages: Vec<String>,
+    /// What stays out although one of them depends on it.
+    #[serde(default)]
+    pub omit: Vec<String>,
+    /// File name of the board's device tree.
+    #[serde(rename = "device-tree")]
+    pub device_tree: String,
+    /// Kernel modules to load, in this order, each after what it depends on.
+    pub modules: Vec<String>,
+    /// Size of the SD card in MiB; QEMU takes powers of two only.
+    #[serde(rename = "card-mib")]
+    pub card_mib: u64,
+    /// What `--check` does; without it there is nothing to check.
+    pub check: Option<BootCheck>,
+}
+
+/// `[[boot.sources]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct BootSource {
+    /// Code name of the release.
+    pub suite: String,
+    /// Its other names on a mirror.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+}
+
+/// `[boot.check]`: pages and forms of the server.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct BootCheck {
+    /// Variable that gives the server its password.
+    pub password: String,
+    /// Other variables.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Page whose form has the field for the password.
+    #[serde(rename = "sign-in")]
+    pub sign_in: String,
+    /// Page whose form has the field for a text.
+    pub write: String,
+    /// Page that shows the text afterwards.
+    pub read: String,
 }
 
 /// `[tools.*]`: a program inside a Python wheel.
@@ -361,6 +420,15 @@ impl Policy {
                     waiver.rule, waiver.file
                 ));
             }
+        }
+        if !policy.boot.card_mib.is_power_of_two() {
+            return Err(format!(
+                "boot.card-mib: {} is not a power of two, which QEMU wants of an SD card",
+                policy.boot.card_mib
+            ));
+        }
+        if policy.boot.sources.is_empty() {
+            return Err("boot.sources: at least one release is needed".to_owned());
         }
         if policy.defaults.bases.is_empty() || policy.defaults.platforms.is_empty() {
             return Err("defaults: at least one base and one platform are needed".to_owned());
@@ -500,5 +568,11 @@ mod tests {
             "0".repeat(64)
         ));
         assert!(error.is_err_and(|message| message.contains("colour")));
+    }
+
+    #[test]
+    fn a_card_that_qemu_would_refuse_is_refused_here() {
+        let error = Policy::parse(&TEXT.replace("card-mib = 256", "card-mib = 100"));
+        assert!(error.is_err_and(|message| message.contains("power of two")));
     }
 }

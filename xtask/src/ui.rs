@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::error::{Error, Result};
 pub use crate::units::bytes;
@@ -26,6 +26,8 @@ pub struct Ui {
     verbosity: Verbosity,
     color: bool,
     terminal: bool,
+    /// Bars that grow at the same time are drawn below each other.
+    bars: MultiProgress,
     /// Why a result could not be written.
     lost: Mutex<Option<std::io::Error>>,
 }
@@ -40,6 +42,7 @@ impl Ui {
             verbosity,
             color,
             terminal,
+            bars: MultiProgress::new(),
             lost: Mutex::default(),
         }
     }
@@ -135,7 +138,7 @@ impl Ui {
         if !self.terminal || self.verbosity == Verbosity::Quiet {
             return ProgressBar::hidden();
         }
-        let bar = ProgressBar::new(total);
+        let bar = self.bars.add(ProgressBar::new(total));
         if let Ok(style) = ProgressStyle::with_template("{prefix:>12.bold.green} {bar:30} {bytes}/{total_bytes} {msg}")
         {
             bar.set_style(style);

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::code::Code;
 use crate::target::Platform;
@@ -221,6 +222,38 @@ pub struct Report {
 }
 
 impl Report {
+    /// For a file that was not looked at: one finding, which says why.
+    pub fn unreadable(file: &str, bytes: &[u8], platform: Platform, reason: String) -> Report {
+        let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let (rule, expected) = (
+            Rule::Readable,
+            "an ELF file, or an archive of them, that can be read".to_owned(),
+        );
+        Report {
+            file: file.to_owned(),
+            size: bytes.len() as u64,
+            digest: format!("sha256:{hex}"),
+            platform,
+            triple: None,
+            depth: Depth::Tags,
+            audited: None,
+            code: None,
+            checks: vec![Check {
+                rule,
+                outcome: Outcome::Failed,
+                found: reason.clone(),
+                expected: Some(expected.clone()),
+                waived: None,
+            }],
+            findings: vec![Finding {
+                rule,
+                found: reason,
+                expected,
+                hint: "what cannot be read cannot be judged: take it out of the image, or make it anew".to_owned(),
+            }],
+        }
+    }
+
     /// Whether nothing was found.
     pub fn passed(&self) -> bool {
         self.findings.is_empty()

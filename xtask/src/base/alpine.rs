@@ -70,7 +70,7 @@ pub fn minirootfs(cx: &Cx, mirror: &str, branch: &str, platform: Platform, want:
     };
     let Release { input, date } = release;
     let wanted = Wanted {
-        checksum: Checksum::parse(&input.digest)?,
+        checksum: Checksum::parse(input.digest.rsplit(':').next().unwrap_or_default())?,
         size: Some(input.size),
         limit: ARCHIVE,
         label: input.file.clone(),

@@ -9,9 +9,10 @@ use std::fs;
 use std::time::SystemTime;
 
 use super::catalogue::{self, Catalogue, Source};
+use super::exclude::Excludes;
 use super::found::{Found, Want};
 use super::lock::{self, Entry, Lock};
-use super::{Resolved, alpine, debian, raspbian};
+use super::{Resolved, alpine, debian, pulled, raspbian};
 use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
 use crate::oci::image::BaseImage;
@@ -95,10 +96,18 @@ pub fn give(cx: &Cx, policy: &BasePolicies, request: &Request<'_>, source: &Sour
             };
             debian::found(cx, request.platform, &policy.debian, options)
         }
+        Source::Registry { reference } => pulled::image(cx, reference, request.base, request.platform, want),
         Source::Minirootfs { mirror, branch } => alpine::minirootfs(cx, mirror, branch, request.platform, want),
-        Source::RaspbianArchive { mirrors } => raspbian::archive(cx, mirrors, &policy.raspbian, want),
-        Source::RaspbianRebuilt => raspbian::rebuild(cx, &policy.raspbian, request.debian_mirror, want),
-        other => Err(Error::new(format!("{other} is not known yet"))),
+        Source::RaspbianArchive { mirrors } => {
+            let source = raspbian::Source {
+                mirrors,
+                // Raspbian's packages are Debian's, compiled again: what a server does not need is the same.
+                excludes: &Excludes::new(&policy.debian.exclude, &policy.debian.keep),
+                today: today(),
+            };
+            raspbian::archive(cx, &source, &policy.raspbian, want)
+        }
+        Source::RaspbianRebuilt => raspbian::rebuild(cx, &policy.raspbian.rebuild, request.debian_mirror, want),
     }
 }
 
@@ -272,7 +281,8 @@ pub fn resolve(cx: &Cx, policy: &BasePolicies, request: &Request<'_>) -> Result<
         }
         tell_failures(cx, &name, source, &failures);
         let age = entry.age(today());
-        if age > policy.max_age_days {
+        // An image may say 1970, which is to say nothing.
+        if age > policy.max_age_days && entry.date.as_str() > "1980-01-02" {
             cx.ui.warn(&format!(
                 "{name}: what {} says is of {}, {age} days ago ([base] max-age-days is {}): \
                  `cargo xtask base update {}`",

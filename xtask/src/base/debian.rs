@@ -120,7 +120,13 @@ pub fn build(cx: &Cx, platform: Platform, policy: &DebianPolicy, options: Option
         let tree = cx.cache.tree("base-debian", &key, |dir| {
             let paths = apt::fetch(cx, &request, &resolution)?;
             cx.ui.step("Unpacking", &origin);
-            let (layer, owners) = pack(cx, policy, &resolution, &paths, &origin)?;
+            let excludes = Excludes::new(&policy.exclude, &policy.keep);
+            let packages: Vec<(&str, &str)> = resolution
+                .packages
+                .iter()
+                .map(|package| (package.name.as_str(), package.version.as_str()))
+                .collect();
+            let (layer, owners) = pack(cx, &excludes, &packages, &paths, &origin)?;
             let sheet = Sheet {
                 digest: layer.digest().to_string(),
                 diff_id: layer.diff_id().to_string(),
@@ -235,37 +241,32 @@ fn open(tree: &std::path::Path, origin: &str) -> Result<(Layer, Sheet)> {
     Ok((layer, sheet))
 }
 
-fn pack(
+/// One layer of packages (name and version), from their files in the same order.
+pub(super) fn pack(
     cx: &Cx,
-    policy: &DebianPolicy,
-    resolution: &Resolution,
+    excludes: &Excludes,
+    packages: &[(&str, &str)],
     paths: &[std::path::PathBuf],
     origin: &str,
 ) -> Result<(Layer, BTreeMap<String, String>)> {
     let mut unpacked = Vec::new();
-    for (package, path) in resolution.packages.iter().zip(paths) {
+    for ((name, version), path) in packages.iter().zip(paths) {
         let bytes = fs::read(path).context(|| format!("cannot read {}", path.display()))?;
-        let deb = Deb::read(&format!("{} {}", package.name, package.version), &bytes)?;
-        if deb.field("Package").as_ref() != Some(&package.name)
-            || deb.field("Version").as_ref() != Some(&package.version)
-        {
+        let deb = Deb::read(&format!("{name} {version}"), &bytes)?;
+        if deb.field("Package").as_deref() != Some(name) || deb.field("Version").as_deref() != Some(version) {
             return Err(Error::new(format!(
-                "the file of {} {} says that it is {} {}",
-                package.name,
-                package.version,
+                "the file of {name} {version} says that it is {} {}",
                 deb.field("Package").unwrap_or_default(),
                 deb.field("Version").unwrap_or_default()
             )));
         }
         for path in deb.setuid() {
-            cx.ui.warn(&format!(
-                "/{path} of {} runs with the rights of its owner",
-                package.name
-            ));
+            cx.ui
+                .warn(&format!("/{path} of {name} runs with the rights of its owner"));
         }
-        unpacked.push((package.name.clone(), deb));
+        unpacked.push(((*name).to_owned(), deb));
     }
-    let tree = Rootfs::assemble(&unpacked, &Excludes::new(&policy.exclude, &policy.keep))?;
+    let tree = Rootfs::assemble(&unpacked, excludes)?;
     let mut builder = LayerBuilder::new(tree.latest());
     for entry in tree.entries().values() {
         builder.add(entry.clone())?;

@@ -5,6 +5,7 @@
 //!
 //! * [`debian`]: packages of Debian's archive. [`sources`] finds the mirror, [`apt`] resolves and fetches (signature
 //!   checked), [`crate::deb`] reads packages, [`rootfs`] makes one tree of them.
+//! * [`pulled`]: an image of a registry.
 //! * [`alpine`]: Alpine's root file system.
 //! * [`raspbian`]: packages of Raspbian's archive, or glibc compiled from Debian's source.
 //!
@@ -25,6 +26,7 @@ pub mod found;
 pub mod installed;
 pub mod lock;
 pub mod own;
+pub mod pulled;
 pub mod raspbian;
 pub mod rootfs;
 pub mod sources;

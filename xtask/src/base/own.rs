@@ -12,7 +12,8 @@ use serde_json::json;
 
 use super::Resolved;
 use super::content::{fits, inspect};
-use super::found::{Found, Input};
+use super::found::{Found, Input, Want};
+use super::pulled;
 use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
 use crate::oci::layer::{Layer, Limits, decompress, without_sparse};
@@ -29,14 +30,14 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 /// What lies at `location` (`path` is where that is on this machine) as the base `base` for `platform`: refused when programs
 /// for that base would not start on it.
 pub fn resolve(cx: &Cx, location: &Location, path: &Path, base: Base, platform: Platform) -> Result<Resolved> {
-    let mut found = open(cx, location, path, platform)?;
+    let mut found = open(cx, location, path, base, platform)?;
     let (tree, libraries) = inspect(&mut found)?;
     fits(base, platform, &tree, &libraries).map_err(|error| error.context(location.to_string()))?;
     Ok(Resolved::of(found))
 }
 
 /// Opens what lies at `location` for `platform`.
-fn open(cx: &Cx, location: &Location, path: &Path, platform: Platform) -> Result<Found> {
+fn open(cx: &Cx, location: &Location, path: &Path, base: Base, platform: Platform) -> Result<Found> {
     cx.ui.step("Reading", &location.to_string());
     let limits = Limits::default();
     match location {
@@ -48,7 +49,7 @@ fn open(cx: &Cx, location: &Location, path: &Path, platform: Platform) -> Result
             let image = load_image(&archive::open(path)?, None, platform, &limits)?;
             Ok(of_image(&image, "image"))
         }
-        Location::Registry(reference) => Err(Error::new(format!("docker://{reference} cannot be pulled yet"))),
+        Location::Registry(reference) => pulled::image(cx, reference, base, platform, Want::Newest),
         Location::RootFileSystem(_) => root_file_system(path, &limits),
     }
 }

@@ -26,7 +26,7 @@ use signal_hook::iterator::Signals;
 pub use config::{Program, RunConfig, Service};
 pub use isolation::{Confinement, Isolation, Namespaces, Paths, choose, command_line};
 pub use qemu::{Processor, QemuUser, find, host_runs, installed};
-pub use server::{Ended, Readiness, STOP_LIMIT, Server, Stopped};
+pub use server::{Ended, Readiness, STOP_LIMIT, Server, Stopped, diagnosis, stop_signal};
 pub use unpack::{Rootfs, unpack};
 
 use crate::cx::Cx;
@@ -228,7 +228,7 @@ pub fn launch(cx: &Cx, image: &ImageSource, options: &RunOptions) -> Result<Serv
         )));
     }
     let home = utf8(&std::path::absolute(cx.root.join("target/run").join(&image.name))?)?;
-    let stop_signal = server::stop_signal(&image.config.stop_signal)?;
+    let stop_signal = stop_signal(&image.config.stop_signal)?;
     let port = free_port(options.port)?;
     let program = image
         .config

@@ -277,7 +277,7 @@ impl Drop for Server {
 }
 
 /// The next step after an early end.
-pub(super) fn diagnosis(ended: Ended, log: &str, platform: Platform) -> Option<String> {
+pub fn diagnosis(ended: Ended, log: &str, platform: Platform) -> Option<String> {
     let lower = log.to_lowercase();
     if lower.contains("address already in use") || lower.contains("address in use") || lower.contains("addrinuse") {
         return Some(
@@ -393,7 +393,10 @@ impl Log {
 }
 
 /// The signal of an image's `StopSignal`: `SIGTERM`, `TERM` or `15`. Empty is SIGTERM.
-pub(super) fn stop_signal(text: &str) -> Result<Signal> {
+///
+/// # Errors
+/// A name or number that is not known.
+pub fn stop_signal(text: &str) -> Result<Signal> {
     let name = text.strip_prefix("SIG").unwrap_or(text);
     let signal = match name {
         "" | "TERM" => Some(Signal::TERM),

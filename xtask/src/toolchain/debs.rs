@@ -227,7 +227,7 @@ fn download(cx: &Cx, package: &str) -> Result<(Fetched, Deb)> {
 }
 
 /// Writes the entries below `dir`, as the current user, without set-ID bits, never through a link.
-fn unpack(entries: &[Entry], dir: &Path) -> Result<()> {
+pub(super) fn unpack(entries: &[Entry], dir: &Path) -> Result<()> {
     for entry in entries {
         let path = dir.join(&entry.path);
         let failed = || format!("cannot unpack {}", path.display());

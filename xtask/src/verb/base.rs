@@ -507,7 +507,7 @@ fn export(cx: &Cx, base: Base, to: &str, platform: Platform, debian_mirror: Opti
         Some(destination) => {
             let name = ImageName::new(base.name(), &tag)?;
             // An image of the base alone: a stage that changes nothing.
-            let stage = dockerfile::evaluate("FROM base AS base\n", &BTreeMap::new(), "base")?;
+            let stage = dockerfile::evaluate("FROM base:locked AS base\n", &BTreeMap::new(), "base")?;
             let labels = BTreeMap::from([("xtask.base".to_owned(), resolved.image.origin.clone())]);
             let image = assemble(resolved.image, &stage, &MemoryFiles::default(), platform, 0, &labels)?;
             match &destination {

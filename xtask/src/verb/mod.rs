@@ -10,6 +10,7 @@ use crate::policy::Policy;
 pub mod audit;
 pub mod base;
 pub mod bench;
+pub mod boot;
 pub mod cache;
 pub mod doctor;
 pub mod image;

@@ -4,6 +4,7 @@ use crate::cli::{ImageArgs, Isolation, RunArgs};
 use crate::cx::Cx;
 use crate::error::{Error, Result};
 use crate::plan::image_tag;
+use crate::policy::ImagePolicy;
 use crate::run::{self, ImageSource, RunOptions, Service};
 use crate::target::{Base, Platform};
 use crate::verb::{Outcome, image, policy};
@@ -11,26 +12,29 @@ use crate::verb::{Outcome, image, policy};
 /// Runs the verb.
 pub fn run(cx: &Cx, args: &RunArgs) -> Result<Outcome> {
     let options = options(cx, args)?;
-    let dir = cx.root.join("target/images").join(image_tag(args.base, args.platform));
-    if !dir.join("index.json").is_file() {
-        cx.ui.note(&format!(
-            "there is no image {} yet: making it",
-            image_tag(args.base, args.platform)
-        ));
-        let wanted = ImageArgs {
-            bases: vec![args.base],
-            platforms: vec![args.platform],
-            ..ImageArgs::default()
-        };
-        let policy = policy(cx)?;
-        let compiler = crate::toolchain::rust_std::Compiler::detect(cx)?;
-        let plan = image::resolve(cx, &wanted, &policy, &compiler)?;
-        if image::make(cx, &wanted, &policy, &plan, &compiler)?.is_none() {
-            return Ok(Outcome::Findings);
-        }
+    if !make_if_missing(cx, args.base, args.platform)? {
+        return Ok(Outcome::Findings);
     }
     run::run(cx, &image_source(cx, args.base, args.platform)?, &options)?;
     Ok(Outcome::Fine)
+}
+
+/// Makes the image if there is none in target/images; false when the audit refused it.
+pub fn make_if_missing(cx: &Cx, base: Base, platform: Platform) -> Result<bool> {
+    let tag = image_tag(base, platform);
+    if cx.root.join("target/images").join(&tag).join("index.json").is_file() {
+        return Ok(true);
+    }
+    cx.ui.note(&format!("there is no image {tag} yet: making it"));
+    let wanted = ImageArgs {
+        bases: vec![base],
+        platforms: vec![platform],
+        ..ImageArgs::default()
+    };
+    let policy = policy(cx)?;
+    let compiler = crate::toolchain::rust_std::Compiler::detect(cx)?;
+    let plan = image::resolve(cx, &wanted, &policy, &compiler)?;
+    Ok(image::make(cx, &wanted, &policy, &plan, &compiler)?.is_some())
 }
 
 /// The image that `cargo xtask image` wrote to target/images.
@@ -44,19 +48,8 @@ pub fn image_source(cx: &Cx, base: Base, platform: Platform) -> Result<ImageSour
 }
 
 fn options(cx: &Cx, args: &RunArgs) -> Result<RunOptions> {
-    let policy = policy(cx)?;
-    let env = args.env.iter().map(|text| {
-        let (name, value) = text.split_once('=').ok_or_else(|| {
-            Error::new(format!("--env {text}: expected NAME=VALUE")).hint("quote the whole: --env 'NAME=a value'")
-        })?;
-        Ok((name.to_owned(), value.to_owned()))
-    });
     Ok(RunOptions {
-        service: Service {
-            port: policy.image.port,
-            volume: policy.image.volume,
-            ready: policy.image.ready,
-        },
+        service: service(&policy(cx)?.image),
         port: args.port,
         isolation: match args.isolation {
             Isolation::Auto => run::Isolation::Auto,
@@ -65,9 +58,29 @@ fn options(cx: &Cx, args: &RunArgs) -> Result<RunOptions> {
         },
         data: args.data.clone(),
         fresh: args.fresh,
-        env: env.collect::<Result<_>>()?,
+        env: environment(&args.env)?,
         args: args.args.clone(),
         wait: std::time::Duration::from_secs(args.wait),
         echo: true,
     })
+}
+
+/// How the server is reached.
+pub fn service(image: &ImagePolicy) -> Service {
+    Service {
+        port: image.port,
+        volume: image.volume.clone(),
+        ready: image.ready.clone(),
+    }
+}
+
+/// `--env`.
+pub fn environment(texts: &[String]) -> Result<Vec<(String, String)>> {
+    let pairs = texts.iter().map(|text| {
+        let (name, value) = text.split_once('=').ok_or_else(|| {
+            Error::new(format!("--env {text}: expected NAME=VALUE")).hint("quote the whole: --env 'NAME=a value'")
+        })?;
+        Ok((name.to_owned(), value.to_owned()))
+    });
+    pairs.collect()
 }

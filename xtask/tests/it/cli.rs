@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use xtask::shell::{Command, Output, Shell};
 
 mod audits;
+mod bases;
 mod cache;
 mod input;
 mod places;

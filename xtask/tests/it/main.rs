@@ -3,6 +3,7 @@
 
 mod audit;
 mod base;
+mod base_alpine;
 mod base_own;
 mod chain;
 mod cli;
@@ -13,6 +14,7 @@ mod http;
 mod isa;
 mod oci;
 mod publish;
+mod registry;
 mod require;
 mod run;
 mod size;

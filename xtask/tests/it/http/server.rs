@@ -240,6 +240,14 @@ fn secure(
 
 fn serve(stream: impl Read + Write, raw: &TcpStream, seen: &Mutex<Vec<Seen>>, handler: &Handler) -> io::Result<()> {
     let mut stream = BufReader::new(Both(stream));
+    // The start of a TLS handshake: answered as Go's servers do it, or it would be read until a newline comes along.
+    if stream.fill_buf()?.first() == Some(&0x16) {
+        stream
+            .get_mut()
+            .0
+            .write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nthis is no TLS\n")?;
+        return raw.shutdown(std::net::Shutdown::Write);
+    }
     while let Some(request) = request(&mut stream)? {
         seen.lock().unwrap().push(request.clone());
         let reply = handler(&request);

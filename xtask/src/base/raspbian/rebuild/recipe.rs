@@ -5,7 +5,7 @@
 //! of the same version, if it finds the headers that gcc's build generates. Debian ships those for gcc's plugins. Then glibc is
 //! compiled and linked against this libgcc, then libgcc_s.so.1 against this glibc.
 //!
-//! Layout of the work directory: `tools/` unpacked packages, `bin/` a script for each tool, `src/`, `libgcc-build/`, `gcclib/`
+//! Layout of the work directory: `tools/` unpacked packages, `bin/` and `programs/` a script for each tool, `src/`, `libgcc-build/`, `gcclib/`
 //! what the compiler shall take for its own libraries, `glibc-build/`, `stage/` as `make install` leaves it, `libgcc_s-build/`,
 //! `out/` the result. No path of it gets into the result: `-ffile-prefix-map` makes it `/build`, and there is no build id.
 
@@ -88,15 +88,15 @@ impl<'a> Recipe<'a> {
             run: Box::new(move |stage| run(self, stage)),
         };
         vec![
-            phase("tools", "Unpacking", "tools", 60, Self::unpack_tools),
+            phase("tools", "Unpacking", "tools", 30, Self::unpack_tools),
             phase(
                 "sources",
                 "Unpacking",
                 &format!("{glibc} and {libgcc}"),
-                900,
+                1_900,
                 Self::unpack_sources,
             ),
-            phase("libgcc", "Compiling", &libgcc, 1_500, Self::libgcc),
+            phase("libgcc", "Compiling", &libgcc, 2_600, Self::libgcc),
             phase("glibc", "Compiling", &glibc, 16_000, Self::glibc),
             phase("install", "Installing", &glibc, 9_000, Self::install),
             phase("libgcc_s", "Compiling", "libgcc_s", 700, Self::libgcc_s),
@@ -163,14 +163,17 @@ impl<'a> Recipe<'a> {
         }
         // An awk that is the same everywhere.
         symlink("gawk", bin.join("awk")).context(|| format!("cannot make a link in {}", bin.display()))?;
+        // Under both names: glibc's configure asks the compiler where its assembler and linker are, and calls them itself.
+        let programs = self.fresh("programs")?;
         for name in BINUTILS {
-            let name = format!("{TRIPLET}-{name}");
-            self.script(&bin.join(&name), &own.join(&name), &[])?;
+            let full = format!("{TRIPLET}-{name}");
+            self.script(&bin.join(&full), &own.join(&full), &[])?;
+            self.script(&programs.join(name), &own.join(&full), &[])?;
         }
         let mut flags: Vec<String> = FLAGS.map(str::to_owned).into();
         flags.push(format!("-ffile-prefix-map={}=/build", self.dir.display()));
         flags.push("-Wl,--build-id=none".to_owned());
-        flags.push(format!("-B{}/", gcclib.display()));
+        flags.extend([gcclib, programs].map(|dir| format!("-B{}/", dir.display())));
         let compiler = format!("{TRIPLET}-gcc");
         self.script(
             &bin.join(&compiler),
@@ -236,7 +239,11 @@ impl<'a> Recipe<'a> {
         let archive = fs::read_dir(&packed)
             .context(|| format!("cannot read {}", packed.display()))?
             .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .find(|path| path.to_string_lossy().ends_with(".tar.xz"))
+            .find(|path| {
+                // Beside it lie what Debian adds, a compiler for Modula-2 for one.
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                name.starts_with("gcc-") && name.ends_with(".tar.xz")
+            })
             .context(|| format!("no source of gcc in {}", packed.display()))?;
         let members = [
             "*/libgcc",
