@@ -3,6 +3,7 @@
 
 mod audit;
 mod base;
+mod boot;
 mod chain;
 mod cli;
 mod isa;

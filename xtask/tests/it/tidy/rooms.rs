@@ -10,6 +10,10 @@ use super::{Offence, none, sources};
 const IMPORTS: &[(&str, &str)] = &[
     ("audit", "elf isa target"),
     ("base", "cache cx deb error oci policy shell target toolchain ui"),
+    (
+        "boot",
+        "base cache cx deb error oci policy run shell target toolchain ui",
+    ),
     ("cache", "error"),
     ("cli", "oci plan::StdChoice target"),
     ("compile", "cx error plan shell target toolchain"),
@@ -33,7 +37,7 @@ const IMPORTS: &[(&str, &str)] = &[
     // The verbs put the rooms together, so they know all of them.
     (
         "verb",
-        "audit base cache cli compile context cx deb elf error http isa oci plan policy publish run shell target toolchain ui \
+        "audit base boot cache cli compile context cx deb elf error http isa oci plan policy publish run shell target toolchain ui \
          workspace",
     ),
     ("workspace", "error shell"),
