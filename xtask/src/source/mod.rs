@@ -75,6 +75,15 @@ impl FromStr for Source {
                 .parse()
                 .map(Source::DockerDaemon)
                 .map_err(|error: crate::oci::reference::ReferenceError| error.to_string()),
+            Some(("docker", rest)) => match rest.strip_prefix("//") {
+                Some(reference) => reference
+                    .parse()
+                    .map(Source::Registry)
+                    .map_err(|error: crate::oci::reference::ReferenceError| error.to_string()),
+                None => Err(format!(
+                    "`{text}`: an image of a registry is written docker://NAME[:TAG]"
+                )),
+            },
             Some((scheme, _))
                 if scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') =>
             {
@@ -97,9 +106,14 @@ pub enum Opened {
     File(PathBuf),
 }
 
-/// Opens a source. Relative paths are as `place` makes them: it is given what follows the scheme. Of an image in a registry only
-/// what is for `platform` is fetched.
-pub fn open(cx: &Cx, source: &Source, platform: Platform, place: &dyn Fn(&str) -> PathBuf) -> Result<Opened> {
+/// Opens a source. Relative paths are as `place` makes them: it is given what follows the scheme. Of an image in a registry
+/// what is for `linux/arm/v6` is fetched, and nothing else.
+pub fn open(cx: &Cx, source: &Source, place: &dyn Fn(&str) -> PathBuf) -> Result<Opened> {
+    open_for(cx, source, Platform::ArmV6, place)
+}
+
+/// The same for another platform.
+pub fn open_for(cx: &Cx, source: &Source, platform: Platform, place: &dyn Fn(&str) -> PathBuf) -> Result<Opened> {
     match source {
         Source::OciLayout(path) => Store::layout(&place(path))
             .hint("expected oci:PATH with the directory of an OCI image layout")

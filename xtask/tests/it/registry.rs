@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use content::{Content, tar};
+pub use content::Content;
+use content::tar;
 use xtask::cx::Cx;
 use xtask::error::Error;
 use xtask::http::{Client, Options, Proxies, Secret};

@@ -107,7 +107,7 @@ fn jobs(args: &AuditArgs) -> usize {
 
 fn one(cx: &Cx, args: &AuditArgs, policy: &Policy, source: &Source) -> Result<Vec<Subject>> {
     let platform = args.platform.unwrap_or(DEFAULT);
-    match source::open(cx, source, platform, &|path| place(cx, path))? {
+    match source::open_for(cx, source, platform, &|path| place(cx, path))? {
         Opened::Images(store) => {
             let how = How {
                 policy,
