@@ -240,9 +240,9 @@ pub struct AuditArgs {
     #[arg(long)]
     pub platform: Option<Platform>,
     /// Show the code of a crate, a part of the tool chain or a function that the platform lacks, in the program compiled last
-    #[arg(long, value_name = "SYMBOL|CRATE", conflicts_with_all = ["inputs", "sarif", "jobs"])]
+    #[arg(long, value_name = "SYMBOL|CRATE", conflicts_with_all = ["inputs", "sarif"])]
     pub explain: Option<String>,
-    /// Accept nothing: neither waivers of xtask.toml nor guards that were checked
+    /// Accept nothing: ignore the waivers of xtask.toml and guards that were checked
     #[arg(long)]
     pub strict: bool,
     /// Threads [default: one a processor]
@@ -323,6 +323,8 @@ pub enum BenchPart {
     Assemble,
     /// What a Pi pulls
     Size,
+    /// The audit of an image down to the instruction, against llvm-objdump
+    Audit,
     /// Memory and first answer under emulation
     Serve,
 }

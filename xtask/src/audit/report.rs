@@ -115,12 +115,12 @@ rules! {
     BuildId = "note.build-id", "Build ID";
     /// Section headers and symbol table.
     Symbols = "note.symbols", "Symbols";
-    /// Whose code it is can be told.
-    Culprit = "code.culprit", "Culprits";
     /// Index entry, configuration, label and code of an image name one platform.
     Platform = "image.platform", "Platform";
     /// What an image starts is in it.
     Program = "image.program", "Program";
+    /// Whose code it is can be told.
+    Culprit = "code.culprit", "Culprits";
     /// What is shipped has the code of what was audited.
     SameCode = "strip.code", "Code after stripping";
     /// Every waiver of the policy still has its finding.
@@ -239,10 +239,10 @@ impl Report {
             file: file.to_owned(),
             size: bytes.len() as u64,
             digest: format!("sha256:{hex}"),
-            audited: None,
             platform,
             triple: None,
             depth: Depth::Tags,
+            audited: None,
             code: None,
             culprits: Vec::new(),
             checks: vec![Check {
