@@ -16,7 +16,7 @@ use crate::oci::media;
 use crate::policy::{Budget, Policy};
 use crate::report::{Bandwidth, Report, Subject, check, compare, measure, page, table};
 use crate::source::{Opened, Source, open};
-use crate::target::Base;
+use crate::target::{Base, Platform};
 use crate::verb::{Outcome, audit, place, policy};
 
 /// Longest saved report that is read.
@@ -87,7 +87,7 @@ fn read(cx: &Cx, policy: &Policy, layouts: &[String], bandwidth: Bandwidth) -> R
         // A path without a scheme is a file or a tree of files, and neither has a configuration.
         let opened = match source {
             Source::Path(_) => None,
-            _ => Some(open(cx, &source, &|path| place(cx, path))?),
+            _ => Some(open(cx, &source, Platform::ArmV6, &|path| place(cx, path))?),
         };
         let Some(Opened::Images(store)) = opened else {
             return Err(Error::new(format!(
