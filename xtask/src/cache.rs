@@ -2,7 +2,7 @@
 //!
 //! Layout: `sha256/<hex>` fetched files by content; `tree/<name>/<key>` unpacked trees, complete or absent;
 //! `record/<kind>/<key>.json` small decisions; `lock/` files that keep parallel runs apart; `tmp/` work in progress;
-//! `zig/` what zig keeps for itself; `damaged/` blobs that were found to be. Everything appears under its final name by
+//! `work/<name>/<key>` long work that is taken up again; `zig/` what zig keeps for itself; `damaged/` blobs that were found to be. Everything appears under its final name by
 //! rename and leaves it by rename, so a killed run leaves nothing that a later run would trust.
 //!
 //! A run that takes anything from the cache holds `lock/in-use` together with others until it ends; who deletes holds it alone.
@@ -150,6 +150,12 @@ impl Cache {
         let aside = tempfile::TempDir::new_in(self.directory("tmp")?).context(failed)?;
         fs::rename(path, aside.path().join("gone")).context(failed)?;
         aside.close().context(failed)
+    }
+
+    /// A directory for long work, which a later run takes up where a killed one ended: `work/NAME/KEY`. Whoever uses it keeps
+    /// others out, and removes it when the work is done.
+    pub fn work(&self, name: &str, key: &str) -> Result<PathBuf> {
+        self.make(&format!("work/{name}/{key}"))
     }
 
     /// A new temporary directory on the same file system, removed when dropped.
@@ -300,7 +306,7 @@ impl Cache {
                 fs::remove_file(&path).context(|| format!("cannot delete {}", path.display()))?;
             }
         }
-        for group in ["tree", "record"] {
+        for group in ["tree", "record", "work"] {
             for path in children(&self.root.join(group))? {
                 // Fails, as it should, when there is something in it.
                 let _ = fs::remove_dir(&path);
@@ -326,7 +332,11 @@ impl Cache {
         }
         for kind in ["tree", "record", "work"] {
             let groups = match kind {
-                "work" => ["damaged", "zig"].map(|name| self.root.join(name)).to_vec(),
+                "work" => {
+                    let mut groups = children(&self.root.join(kind))?;
+                    groups.extend(["damaged", "zig"].map(|name| self.root.join(name)));
+                    groups
+                }
                 kind => children(&self.root.join(kind))?,
             };
             for group in groups {

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::oci::location::Location;
 use crate::oci::reference::Destination;
 use crate::plan::StdChoice;
+use crate::report::Bandwidth;
 use crate::target::{Base, Platform};
 
 mod boot;
@@ -58,11 +60,14 @@ pub enum Verb {
     Image(ImageArgs),
     /// Compare what the images built so far cost
     Size(SizeArgs),
+    /// Where bases come from: list, lock, update, verify, export
+    #[command(subcommand)]
+    Base(BaseVerb),
     /// Serve an image under qemu-user, with the CPU of its platform
     Run(RunArgs),
     /// Boot an image on an emulated Raspberry Pi Zero, and cut its power
     Boot(BootArgs),
-    /// Check ELF files, or the program of an image, against a platform
+    /// Check every ELF file of an image, a file tree or a file against a platform
     Audit(AuditArgs),
     /// Run all tests of the repository
     Test(TestArgs),
@@ -85,10 +90,11 @@ Each image is one line on stdout: its destination and digest.
 
 Examples:
   cargo xtask image --base debian --with busybox
+  cargo xtask image --base alpine --base-image alpine-minirootfs-3.24.2-armhf.tar.gz
   cargo xtask image --platform linux/arm/v6 --platform linux/amd64 --to oci:/tmp/blog
   cargo xtask image --dry-run --json")]
 pub struct ImageArgs {
-    /// Base image: scratch or debian [default: xtask.toml]
+    /// Base image: scratch, alpine, raspbian or debian [default: xtask.toml]
     #[arg(long = "base", value_name = "BASE")]
     pub bases: Vec<Base>,
     /// Platform: linux/arm/v6, linux/arm/v7, linux/arm64 or linux/amd64 [default: xtask.toml]
@@ -103,15 +109,21 @@ pub struct ImageArgs {
     /// Add a package, with what it depends on, to a base that has packages
     #[arg(long = "with", value_name = "PACKAGE")]
     pub with: Vec<String>,
+    /// A base of your own for --base: oci:PATH, docker-archive:PATH, docker://REFERENCE, or a root file system's tar
+    #[arg(long, value_name = "IMAGE", requires = "bases", conflicts_with_all = ["with", "refresh"])]
+    pub base_image: Option<Location>,
     /// Where Rust's std comes from
     #[arg(long, value_enum)]
     pub std: Option<StdChoice>,
     /// Debian's mirror, when apt on this machine is not configured with one [env: XTASK_DEBIAN_MIRROR]
     #[arg(long, value_name = "URL")]
     pub debian_mirror: Option<String>,
-    /// Resolve the packages of the base anew instead of using the versions resolved last
+    /// Take what the sources of the base have now, whatever docker/bases.lock says
     #[arg(long)]
     pub refresh: bool,
+    /// Accept no finding: neither waivers of xtask.toml nor guards that were checked
+    #[arg(long)]
+    pub strict: bool,
     /// Print the plan and do nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -121,14 +133,36 @@ pub struct ImageArgs {
 }
 
 /// `cargo xtask size`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
+#[command(after_help = "\
+The report says what a Pi pulls, first and when only the app changed; what base, packages, sections and crates have of it;
+and what a deploy costs a Pi Zero W. Budgets are in xtask.toml; a figure over its budget is exit code 1.
+
+Examples:
+  cargo xtask size
+  cargo xtask size --html target/size.html
+  cargo xtask size --save before.json
+  cargo xtask size --against before.json --bandwidth 5Mbit/s
+  cargo xtask size oci:/tmp/blog --against oci:/tmp/blog-of-yesterday --json")]
 pub struct SizeArgs {
-    /// Image layouts to compare [default: all in target/images]
-    #[arg(value_name = "oci:PATH")]
+    /// Images to compare: oci:PATH, docker-archive:PATH or docker-daemon:NAME[:TAG] [default: all in target/images]
+    #[arg(value_name = "IMAGES")]
     pub layouts: Vec<String>,
-    /// Print JSON
+    /// Print JSON: the whole report
     #[arg(long)]
     pub json: bool,
+    /// Write the report as one HTML page that needs no network and no script
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Write the report as JSON, for a later --against
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Show what changed since a saved report, or against images elsewhere
+    #[arg(long, value_name = "FILE|IMAGES")]
+    pub against: Option<String>,
+    /// What the seconds are computed with
+    #[arg(long, value_name = "RATE", default_value_t)]
+    pub bandwidth: Bandwidth,
 }
 
 /// `cargo xtask run`.
@@ -187,21 +221,37 @@ pub use boot::BootArgs;
 /// `cargo xtask audit`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Without arguments: the programs of all images in target/images.
+What is audited is any image, ours or not (oci:PATH, docker-archive:PATH, docker-daemon:NAME[:TAG]), the tar of a root file
+system (plain, gzip, xz, zstd), a directory, or a file. Every ELF file is found by its content, in every layer and in `ar`
+archives too. Without arguments: all images in target/images.
 
 Examples:
   cargo xtask audit
   cargo xtask audit target/arm-unknown-linux-musleabihf/release/blog
   cargo xtask audit --platform linux/arm/v6 /usr/bin/some-program
-  cargo xtask audit oci:target/images/scratch-armv6")]
+  cargo xtask audit oci:target/images/scratch-armv6 --strict
+  cargo xtask audit docker-daemon:nginx:1 --json
+  cargo xtask audit rootfs.tar.xz --sarif findings.sarif")]
 pub struct AuditArgs {
-    /// ELF files, or oci:PATH
-    #[arg(value_name = "FILE|oci:PATH")]
+    /// oci:PATH, docker-archive:PATH, docker-daemon:NAME[:TAG], or the path of a tar, a directory or a file
+    #[arg(value_name = "SOURCE")]
     pub inputs: Vec<String>,
-    /// Platform that a FILE is meant for
-    #[arg(long, default_value = "linux/arm/v6")]
-    pub platform: Platform,
-    /// Print JSON
+    /// Platform to hold it against [default: what an image's configuration says; linux/arm/v6 for all else]
+    #[arg(long)]
+    pub platform: Option<Platform>,
+    /// Show the code of a crate, a part of the tool chain or a function that the platform lacks, in the program compiled last
+    #[arg(long, value_name = "SYMBOL|CRATE", conflicts_with_all = ["inputs", "sarif", "jobs"])]
+    pub explain: Option<String>,
+    /// Accept nothing: neither waivers of xtask.toml nor guards that were checked
+    #[arg(long)]
+    pub strict: bool,
+    /// Threads [default: one a processor]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: Option<u16>,
+    /// Also write the findings as SARIF 2.1.0
+    #[arg(long, value_name = "FILE")]
+    pub sarif: Option<PathBuf>,
+    /// Print JSON: one object for each image, tree or file
     #[arg(long)]
     pub json: bool,
 }
@@ -283,6 +333,77 @@ pub struct DoctorArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `cargo xtask base`.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+docker/bases.toml has the sources of each base, docker/bases.lock what they gave. A build takes what is locked, and writes
+nothing there.
+
+Examples:
+  cargo xtask base list
+  cargo xtask base lock raspbian
+  cargo xtask base update --dry-run
+  cargo xtask base verify debian --platform linux/arm/v6
+  cargo xtask base export raspbian oci:target/bases/raspbian")]
+pub enum BaseVerb {
+    /// Bases, their sources and platforms: locked or not, of which day, what a Pi pulls
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write what is missing in docker/bases.lock, from the first source that works here
+    Lock(BaseSelection),
+    /// Ask the locked sources anew, show what is different, and write it to docker/bases.lock
+    Update {
+        #[command(flatten)]
+        selection: BaseSelection,
+        /// Show what is different, and write nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Get or make each locked base again, and compare it with docker/bases.lock
+    Verify {
+        #[command(flatten)]
+        selection: BaseSelection,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write a base as an image layout, an archive for `docker load`, or a root file system
+    Export {
+        /// alpine, raspbian or debian
+        #[arg(value_name = "BASE")]
+        base: Base,
+        /// oci:PATH, docker-archive:PATH, or a file PATH.tar or PATH.tar.gz
+        #[arg(value_name = "DEST")]
+        to: String,
+        /// Platform of the base
+        #[arg(long, value_name = "PLATFORM", default_value = "linux/arm/v6")]
+        platform: Platform,
+        /// Debian's mirror, as for `image`
+        #[arg(long, value_name = "URL")]
+        debian_mirror: Option<String>,
+    },
+}
+
+/// Which bases and platforms.
+#[derive(Clone, Debug, Default, Args)]
+pub struct BaseSelection {
+    /// Bases [default: all]
+    #[arg(value_name = "BASE")]
+    pub bases: Vec<Base>,
+    /// Platforms [default: those that are locked; for a base that is not locked, those of xtask.toml]
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub platforms: Vec<Platform>,
+    /// Only this source, as `cargo xtask base list` names it
+    #[arg(long, value_name = "SOURCE")]
+    pub source: Option<String>,
+    /// Debian's mirror, as for `image`
+    #[arg(long, value_name = "URL")]
+    pub debian_mirror: Option<String>,
 }
 
 /// `cargo xtask cache`.

@@ -52,6 +52,7 @@ fn run(cx: &Cx, verb: Verb) -> Result<Outcome> {
     match verb {
         Verb::Image(args) => verb::image::run(cx, &args),
         Verb::Size(args) => verb::size::run(cx, &args),
+        Verb::Base(base) => verb::base::run(cx, &base),
         Verb::Run(args) => verb::run::run(cx, &args),
         Verb::Boot(args) => verb::boot::run(cx, &args),
         Verb::Audit(args) => verb::audit::run(cx, &args),

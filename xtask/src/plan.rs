@@ -6,7 +6,7 @@ use std::fmt::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::oci::{Destination, ImageName};
+use crate::oci::{Destination, ImageName, Location};
 use crate::policy::Policy;
 use crate::target::{Base, Platform, Target};
 use crate::workspace::Facts;
@@ -55,6 +55,8 @@ pub struct Request {
     pub load: bool,
     /// `--with`.
     pub with: Vec<String>,
+    /// `--base-image`.
+    pub base_image: Option<Location>,
     /// `--std`.
     pub std: Option<StdChoice>,
 }
@@ -106,6 +108,8 @@ pub struct ImagePlan {
     pub needed: Vec<String>,
     /// Packages added to the base.
     pub with: Vec<String>,
+    /// A base of the user's own, in the place of the one that the sources give.
+    pub base_image: Option<Location>,
     /// Compressed bytes it may have.
     pub budget: Option<u64>,
     /// Where it goes.
@@ -156,6 +160,20 @@ pub fn resolve(
             names.join(" or ")
         ));
     }
+    if let Some(image) = &request.base_image {
+        match request.bases[..] {
+            [base] if base != Base::Scratch => {}
+            _ => {
+                return Err(format!(
+                    "--base-image {image}: say with one --base which kind it is (alpine for static programs; raspbian or \
+                     debian for those that need glibc)"
+                ));
+            }
+        }
+        if !request.with.is_empty() {
+            return Err("--with adds packages of Debian's archive, and cannot do so to --base-image".to_owned());
+        }
+    }
     let mut images = Vec::new();
     for &base in &bases {
         for &platform in &platforms {
@@ -189,7 +207,8 @@ pub fn resolve(
                 } else {
                     Vec::new()
                 },
-                budget: policy.budget.get(&base).copied(),
+                base_image: request.base_image.clone(),
+                budget: policy.budget.get(&base).map(|budget| budget.pull),
                 destinations,
             });
         }
@@ -262,10 +281,14 @@ impl Plan {
             } else {
                 format!(" with {}", image.with.join(", "))
             };
+            let from = image.base_image.as_ref().map(|image| format!(" from {image}"));
             let _ = writeln!(
                 text,
-                "assemble {} for {} on {}{with}",
-                image.name, image.platform, image.base
+                "assemble {} for {} on {}{with}{}",
+                image.name,
+                image.platform,
+                image.base,
+                from.unwrap_or_default()
             );
             for destination in &image.destinations {
                 let _ = writeln!(text, "publish  {} to {destination}", image.name);
@@ -351,6 +374,25 @@ mod tests {
             error,
             "there is no base raspbian for linux/arm/v7, only for linux/arm/v6: for linux/arm/v7 take `--base debian`"
         );
+    }
+
+    #[test]
+    fn a_base_of_the_users_own_needs_its_kind() {
+        let request = |bases: &[Base]| Request {
+            bases: bases.to_vec(),
+            base_image: Some("./rootfs.tar".parse().unwrap()),
+            ..Request::default()
+        };
+        let plan = resolve(&request(&[Base::Debian]), &policy(), &facts(), none).unwrap();
+        assert!(
+            plan.text().contains("for linux/arm/v6 on debian from ./rootfs.tar"),
+            "{}",
+            plan.text()
+        );
+        for bases in [&[][..], &[Base::Scratch], &[Base::Alpine, Base::Debian]] {
+            let error = resolve(&request(bases), &policy(), &facts(), none).unwrap_err();
+            assert!(error.contains("which kind it is"), "{error}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::waive::{CodeWaiver, Subject};
 use crate::audit::{Rule, Waiver};
 use crate::target::{Base, Platform, Target};
 
@@ -21,10 +22,82 @@ pub struct Policy {
     pub base: BasePolicies,
     /// The emulated Pi Zero.
     pub boot: BootPolicy,
-    /// Compressed bytes that an image of a base may have.
-    pub budget: BTreeMap<Base, u64>,
+    /// What an image of a base may weigh.
+    pub budget: BTreeMap<Base, Budget>,
     /// Pinned tools.
     pub tools: BTreeMap<String, Tool>,
+}
+
+/// An entry of `[budget]`, in bytes: a number is that for the whole pull, a table names it `pull`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Budget {
+    /// Manifest, configuration and all layers, compressed.
+    pub pull: u64,
+    /// The layers of the app, compressed.
+    pub app: Option<u64>,
+    /// The layers of the base, compressed.
+    pub base: Option<u64>,
+    /// Content of all files.
+    pub unpacked: Option<u64>,
+    /// The program's file.
+    pub program: Option<u64>,
+    /// What packages of the base take of the pull.
+    pub packages: BTreeMap<String, u64>,
+    /// What crates have in the program's file.
+    pub crates: BTreeMap<String, u64>,
+}
+
+impl<'de> Deserialize<'de> for Budget {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            pull: u64,
+            app: Option<u64>,
+            base: Option<u64>,
+            unpacked: Option<u64>,
+            program: Option<u64>,
+            #[serde(default)]
+            packages: BTreeMap<String, u64>,
+            #[serde(default)]
+            crates: BTreeMap<String, u64>,
+        }
+        // Not `untagged`: its only message would be that no variant matched.
+        struct Either;
+        impl<'de> serde::de::Visitor<'de> for Either {
+            type Value = Budget;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("bytes, or a table with `pull`")
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, pull: i64) -> Result<Budget, E> {
+                let pull = u64::try_from(pull).map_err(|_| E::custom("a budget is not below 0"))?;
+                self.visit_u64(pull)
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, pull: u64) -> Result<Budget, E> {
+                Ok(Budget {
+                    pull,
+                    ..Budget::default()
+                })
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Budget, A::Error> {
+                let table = Table::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                Ok(Budget {
+                    pull: table.pull,
+                    app: table.app,
+                    base: table.base,
+                    unpacked: table.unpacked,
+                    program: table.program,
+                    packages: table.packages,
+                    crates: table.crates,
+                })
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 /// `[image]`.
@@ -72,9 +145,66 @@ pub struct AuditPolicy {
     /// Findings that are known to be harmless.
     #[serde(default)]
     pub waivers: Vec<TargetWaiver>,
-    /// The same for files of bases.
+    /// Code that a chip lacks and that is not executed there.
+    #[serde(default, rename = "code-waivers")]
+    pub code_waivers: Vec<CodeWaiverPolicy>,
+    /// The same as `waivers` for files of bases.
     #[serde(default, rename = "base-waivers")]
     pub base_waivers: Vec<BaseWaiver>,
+}
+
+/// `[[audit.code-waivers]]`: one of `crate`, `part` and `package` says whose code it is.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CodeWaiverPolicy {
+    /// Platform that it holds for.
+    pub platform: Platform,
+    /// A crate, by its package's name.
+    #[serde(rename = "crate")]
+    pub krate: Option<String>,
+    /// A part of the tool chain: `musl`, `libunwind`, `compiler_rt`, `std`.
+    pub part: Option<String>,
+    /// A package of a base, together with `file`.
+    pub package: Option<String>,
+    /// Path of the file of the package, without the first `/`.
+    pub file: Option<String>,
+    /// The version that was looked at.
+    pub version: String,
+    /// Symbols of functions; `*` stands for any run of characters.
+    pub symbols: Vec<String>,
+    /// What keeps the code from being executed.
+    pub guard: String,
+    /// Why that is enough.
+    pub reason: String,
+}
+
+impl CodeWaiverPolicy {
+    fn waiver(&self) -> Result<CodeWaiver, String> {
+        let subject = match (&self.krate, &self.part, &self.package) {
+            (Some(name), None, None) => Subject::Crate(name.clone()),
+            (None, Some(name), None) => Subject::Part(name.clone()),
+            (None, None, Some(name)) => Subject::Package(name.clone()),
+            _ => return Err("audit.code-waivers: each names one of crate, part and package".to_owned()),
+        };
+        if self.package.is_some() != self.file.is_some() {
+            return Err("audit.code-waivers: `package` and `file` go together".to_owned());
+        }
+        let waiver = CodeWaiver {
+            subject,
+            version: self.version.clone(),
+            symbols: self.symbols.clone(),
+            guard: self.guard.clone(),
+            reason: self.reason.clone(),
+        };
+        let words = [&self.version, &self.guard, &self.reason];
+        if self.symbols.is_empty() || words.iter().any(|words| words.trim().is_empty()) {
+            return Err(format!(
+                "audit.code-waivers: the waiver of {} needs a version, symbols, a guard and a reason",
+                waiver.describe()
+            ));
+        }
+        Ok(waiver)
+    }
 }
 
 /// `[[audit.base-waivers]]`.
@@ -111,6 +241,9 @@ pub struct TargetWaiver {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct BasePolicies {
+    /// Days after which a build says that what docker/bases.lock names is old.
+    #[serde(rename = "max-age-days")]
+    pub max_age_days: u64,
     /// `[base.debian]`.
     pub debian: DebianPolicy,
     /// `[base.raspbian]`.
@@ -128,6 +261,37 @@ pub struct RaspbianPolicy {
     /// What stays out although something depends on it.
     #[serde(default)]
     pub omit: Vec<String>,
+    /// Fingerprint of the primary key that signs the archive.
+    pub key: String,
+    /// Take a release whose `Valid-Until` is past, with a warning.
+    #[serde(default, rename = "accept-expired")]
+    pub accept_expired: bool,
+    /// `[base.raspbian.rebuild]`.
+    pub rebuild: RebuildPolicy,
+}
+
+/// `[base.raspbian.rebuild]`: what of Debian's glibc is compiled, and with what.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RebuildPolicy {
+    /// Code name of the release of Debian that sources and tools are from.
+    pub suite: String,
+    /// Its other names on a mirror.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// Major version of its gcc.
+    pub gcc: String,
+    /// Packages with the tools, headers and gcc's source, without what they depend on.
+    pub tools: Vec<String>,
+    /// Libraries that the base has, besides the loader.
+    pub libraries: Vec<String>,
+}
+
+impl RebuildPolicy {
+    /// The package with gcc's source.
+    pub fn gcc_source(&self) -> String {
+        format!("gcc-{}-source", self.gcc)
+    }
 }
 
 /// `[base.debian]`.
@@ -248,6 +412,9 @@ impl Policy {
                 ));
             }
         }
+        for waiver in &policy.audit.code_waivers {
+            waiver.waiver()?;
+        }
         for waiver in &policy.audit.base_waivers {
             if !Rule::ALL.iter().any(|rule| rule.id() == waiver.rule) {
                 return Err(format!("audit.base-waivers: there is no rule `{}`", waiver.rule));
@@ -289,6 +456,26 @@ impl Policy {
             .collect()
     }
 
+    /// The waivers for code of the program on a platform.
+    pub fn code_waivers(&self, platform: Platform) -> Vec<CodeWaiver> {
+        self.audit
+            .code_waivers
+            .iter()
+            .filter(|waiver| waiver.platform == platform && waiver.package.is_none())
+            .filter_map(|waiver| waiver.waiver().ok())
+            .collect()
+    }
+
+    /// The waivers for code of a file of a base.
+    pub fn base_code_waivers(&self, platform: Platform, file: &str) -> Vec<CodeWaiver> {
+        self.audit
+            .code_waivers
+            .iter()
+            .filter(|waiver| waiver.platform == platform && waiver.file.as_deref() == Some(file))
+            .filter_map(|waiver| waiver.waiver().ok())
+            .collect()
+    }
+
     /// The waivers for a file of a base.
     pub fn base_waivers(&self, platform: Platform, file: &str) -> Vec<Waiver> {
         let waiver = |waiver: &BaseWaiver| Waiver {
@@ -326,6 +513,61 @@ mod tests {
             policy.needed(Base::Scratch).is_empty() && policy.needed(Base::Alpine).is_empty(),
             "the program of a scratch image, and so that of an alpine image, needs no library"
         );
+    }
+
+    #[test]
+    fn a_budget_is_a_number_or_a_table() {
+        let with = |budget: &str| {
+            let text = TEXT.lines().filter(|line| !line.starts_with("scratch = 1"));
+            let text: Vec<&str> = text.collect();
+            Policy::parse(
+                &text
+                    .join("\n")
+                    .replace("[budget]", &format!("[budget]\nscratch = {budget}")),
+            )
+        };
+        let budget = |text| with(text).map(|policy| policy.budget[&Base::Scratch].clone());
+        assert_eq!(budget("5").map(|budget| (budget.pull, budget.app)), Ok((5, None)));
+        let table = budget("{ pull = 5, app = 4, crates = { diesel = 3 } }").unwrap();
+        assert_eq!((table.pull, table.app, table.crates["diesel"]), (5, Some(4), 3));
+        for (wrong, why) in [
+            ("-1", "not below 0"),
+            ("\"5\"", "a table with `pull`"),
+            ("{ app = 5 }", "missing field `pull`"),
+            ("{ pull = 5, aps = 5 }", "unknown field `aps`"),
+        ] {
+            let error = with(wrong).unwrap_err();
+            assert!(error.contains(why), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_waiver_for_code_says_whose_which_and_why() {
+        let parse = |waiver: &str| {
+            Policy::parse(&format!(
+                "{TEXT}\n[[audit.code-waivers]]\nplatform = 'linux/arm/v6'\nreason = 'r'\n{waiver}\n"
+            ))
+        };
+        let policy = parse("crate = 'ring'\nversion = '0.17.14'\nsymbols = ['*_neon']\nguard = 'AT_HWCAP'").unwrap();
+        assert_eq!(policy.code_waivers(Platform::ArmV6).len(), 1);
+        assert!(policy.code_waivers(Platform::ArmV7).is_empty());
+        for (waiver, problem) in [
+            ("version = '1'\nsymbols = ['a']\nguard = 'g'", "one of"),
+            (
+                "crate = 'a'\npart = 'b'\nversion = '1'\nsymbols = ['a']\nguard = 'g'",
+                "one of",
+            ),
+            (
+                "package = 'libc6'\nversion = '1'\nsymbols = ['a']\nguard = 'g'",
+                "go together",
+            ),
+            ("crate = 'a'\nversion = ''\nsymbols = ['a']\nguard = 'g'", "version"),
+            ("crate = 'a'\nversion = '1'\nsymbols = []\nguard = 'g'", "symbols"),
+            ("crate = 'a'\nversion = '1'\nsymbols = ['a']", "guard"),
+        ] {
+            let error = parse(waiver).unwrap_err();
+            assert!(error.contains(problem), "{waiver}: {error}");
+        }
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::error::{Error, Result};
+pub use crate::units::bytes;
 
 /// How talkative the run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +26,8 @@ pub struct Ui {
     verbosity: Verbosity,
     color: bool,
     terminal: bool,
+    /// Bars that grow at the same time are drawn below each other.
+    bars: MultiProgress,
     /// Why a result could not be written.
     lost: Mutex<Option<std::io::Error>>,
 }
@@ -39,6 +42,7 @@ impl Ui {
             verbosity,
             color,
             terminal,
+            bars: MultiProgress::new(),
             lost: Mutex::default(),
         }
     }
@@ -134,7 +138,7 @@ impl Ui {
         if !self.terminal || self.verbosity == Verbosity::Quiet {
             return ProgressBar::hidden();
         }
-        let bar = ProgressBar::new(total);
+        let bar = self.bars.add(ProgressBar::new(total));
         if let Ok(style) = ProgressStyle::with_template("{prefix:>12.bold.green} {bar:30} {bytes}/{total_bytes} {msg}")
         {
             bar.set_style(style);
@@ -157,28 +161,5 @@ impl Ui {
         bar.set_message(message.to_owned());
         bar.enable_steady_tick(Duration::from_millis(120));
         bar
-    }
-}
-
-/// Bytes for people, in powers of ten as registries count them: `1.04 MB`.
-pub fn bytes(count: u64) -> String {
-    match count {
-        0..1_000 => format!("{count} B"),
-        1_000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.2} MB", count as f64 / 1e6),
-        _ => format!("{:.2} GB", count as f64 / 1e9),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::bytes;
-
-    #[test]
-    fn sizes_read_as_registries_write_them() {
-        assert_eq!(bytes(999), "999 B");
-        assert_eq!(bytes(1_000), "1.0 kB");
-        assert_eq!(bytes(1_043_000), "1.04 MB");
-        assert_eq!(bytes(2_000_000_000), "2.00 GB");
     }
 }

@@ -3,7 +3,10 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
+use super::code::Code;
+use crate::culprit::list::Culprit;
 use crate::target::Platform;
 
 macro_rules! rules {
@@ -78,6 +81,16 @@ rules! {
     Compatibility = "arm.compatibility", "Tag_compatibility";
     /// No attribute that must be understood and is not.
     UnknownTag = "arm.unknown-tag", "Unknown tags";
+    /// How the instructions were found and how many.
+    Walk = "code.walk", "Instructions";
+    /// Instructions that the platform lacks, function by function.
+    Beyond = "code.beyond", "Beyond the chip";
+    /// Words in code that no chip knows.
+    Undefined = "code.undefined", "Undefined words";
+    /// Instructions whose effect is left open.
+    Unpredictable = "code.unpredictable", "Unpredictable";
+    /// Words that would be beyond the chip, in bytes that may be data.
+    NotReached = "code.not-reached", "Not reached";
     /// `PT_INTERP`.
     Interpreter = "link.interpreter", "Interpreter";
     /// `DT_NEEDED` and every other way to have a library loaded.
@@ -102,6 +115,14 @@ rules! {
     BuildId = "note.build-id", "Build ID";
     /// Section headers and symbol table.
     Symbols = "note.symbols", "Symbols";
+    /// Index entry, configuration, label and code of an image name one platform.
+    Platform = "image.platform", "Platform";
+    /// What an image starts is in it.
+    Program = "image.program", "Program";
+    /// Whose code it is can be told.
+    Culprit = "code.culprit", "Culprits";
+    /// What is shipped has the code of what was audited.
+    SameCode = "strip.code", "Code after stripping";
     /// Every waiver of the policy still has its finding.
     Waiver = "policy.waiver", "Waiver";
 }
@@ -163,12 +184,15 @@ pub enum Depth {
     /// Headers, dynamic segment and build attributes. Instructions were not decoded: code that its attributes do not own up
     /// to is not found.
     Tags,
+    /// All of that, and every executable byte.
+    Instructions,
 }
 
 impl fmt::Display for Depth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Depth::Tags => "headers and build attributes; instructions not decoded",
+            Depth::Instructions => "headers, build attributes and every instruction",
         })
     }
 }
@@ -182,6 +206,9 @@ pub struct Report {
     pub size: u64,
     /// `sha256:` and the digest of the bytes in hexadecimal.
     pub digest: String,
+    /// What was audited, when that is not the file itself: `sha256:` and the digest of the same program with its symbols.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audited: Option<String>,
     /// The platform that it was held against.
     pub platform: Platform,
     /// The Rust target triple that it was held against; `None` for a file of a base.
@@ -192,9 +219,48 @@ pub struct Report {
     pub checks: Vec<Check>,
     /// The checks that failed, with what to do.
     pub findings: Vec<Finding>,
+    /// Who brought what the platform lacks, accepted or not; most of what is not first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub culprits: Vec<Culprit>,
+    /// What was decoded; `None` where nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
 }
 
 impl Report {
+    /// For a file that was not looked at: one finding, which says why.
+    pub fn unreadable(file: &str, bytes: &[u8], platform: Platform, reason: String) -> Report {
+        let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let (rule, expected) = (
+            Rule::Readable,
+            "an ELF file, or an archive of them, that can be read".to_owned(),
+        );
+        Report {
+            file: file.to_owned(),
+            size: bytes.len() as u64,
+            digest: format!("sha256:{hex}"),
+            platform,
+            triple: None,
+            depth: Depth::Tags,
+            audited: None,
+            culprits: Vec::new(),
+            code: None,
+            checks: vec![Check {
+                rule,
+                outcome: Outcome::Failed,
+                found: reason.clone(),
+                expected: Some(expected.clone()),
+                waived: None,
+            }],
+            findings: vec![Finding {
+                rule,
+                found: reason,
+                expected,
+                hint: "what cannot be read cannot be judged: take it out of the image, or make it anew".to_owned(),
+            }],
+        }
+    }
+
     /// Whether nothing was found.
     pub fn passed(&self) -> bool {
         self.findings.is_empty()
@@ -202,9 +268,16 @@ impl Report {
 
     /// The table for people. Text from the file is escaped, so that a name in it cannot forge a line.
     pub fn text(&self) -> String {
+        let mut shown = 0;
         let rows: Vec<[String; 4]> = self
             .checks
             .iter()
+            // Functions are listed among the findings.
+            .filter(|check| {
+                let function = check.rule == Rule::Beyond && check.outcome == Outcome::Failed;
+                shown += usize::from(function);
+                !function || shown <= SHOWN
+            })
             .map(|check| {
                 let mark = match check.outcome {
                     Outcome::Passed => "ok",
@@ -246,7 +319,24 @@ impl Report {
             text.push_str(line.trim_end());
             text.push('\n');
         }
+        let functions = self
+            .findings
+            .iter()
+            .filter(|finding| finding.rule == Rule::Beyond)
+            .count();
+        let mut told = 0;
         for (index, finding) in self.findings.iter().enumerate() {
+            if finding.rule == Rule::Beyond {
+                told += 1;
+                if told > SHOWN {
+                    if told == functions {
+                        let (rule, more) = (finding.rule, functions - SHOWN);
+                        text.push_str(&format!("{rule}: and {more} more functions; `--json` lists them all\n"));
+                        text.push_str(&format!("hint: {}\n", escape(&finding.hint)));
+                    }
+                    continue;
+                }
+            }
             let (rule, title) = (finding.rule, finding.rule.title());
             let (found, expected) = (escape(&finding.found), escape(&finding.expected));
             text.push_str(&format!("{rule}: {title}: {found}, expected {expected}\n"));
@@ -255,6 +345,9 @@ impl Report {
             if next.is_none_or(|next| next.hint != finding.hint) {
                 text.push_str(&format!("hint: {}\n", escape(&finding.hint)));
             }
+        }
+        for culprit in &self.culprits {
+            text.push_str(&format!("brought by {}\n", escape(&culprit.line())));
         }
         let verdict = match self.findings.len() {
             0 => "no findings".to_owned(),
@@ -272,8 +365,11 @@ impl fmt::Display for Report {
     }
 }
 
+/// How many functions the text names. A library for another chip has thousands.
+const SHOWN: usize = 16;
+
 /// Control characters, and those that reorder or hide text, in their escaped form.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {
         let hides =

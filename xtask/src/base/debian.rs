@@ -4,28 +4,42 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use super::apt::{self, Request, Resolution};
+use super::apt::{self, Archive, Request, Resolution};
 use super::exclude::Excludes;
+use super::found::{Found, Input, Want};
+use super::lock;
 use super::rootfs::{RULES_VERSION, Rootfs, glibc_version};
 use crate::cache::{key_of, write_atomically};
 use crate::cx::Cx;
 use crate::deb::Deb;
 use crate::error::{Context, Error, Result};
+use crate::oci::image::Package;
 use crate::oci::layer::{Layer, LayerBuilder, Limits};
 use crate::oci::media;
 use crate::policy::DebianPolicy;
 use crate::target::Platform;
 
 /// Flags that concern this base.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options<'a> {
     /// Packages on top of the policy's (`--with`).
     pub with: &'a [String],
     /// `URL[,SECURITY_URL]` instead of the host's mirror (`--debian-mirror`).
     pub mirror: Option<&'a str>,
-    /// Ask the archive again although the list of packages is known.
-    pub refresh: bool,
+    /// Which versions.
+    pub want: Want<'a>,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Options {
+            with: &[],
+            mirror: None,
+            want: Want::Last,
+        }
+    }
 }
 
 /// The base, ready to be built upon.
@@ -41,6 +55,8 @@ pub struct DebianBase {
     pub origin: String,
     /// The package of each file and link.
     pub owners: BTreeMap<String, String>,
+    /// The day of the signed release: `2026-09-12`.
+    pub date: String,
 }
 
 /// What the cache keeps beside the layer.
@@ -73,7 +89,14 @@ pub fn build(cx: &Cx, platform: Platform, policy: &DebianPolicy, options: Option
         omit: &policy.omit,
         mirror: options.mirror,
     };
-    let resolution = apt::resolve(cx, &request, options.refresh)?;
+    let (resolution, date) = match options.want {
+        Want::Locked(inputs) => (locked(&request, inputs)?, String::new()),
+        want => {
+            let resolution = apt::resolve(cx, &request, want == Want::Newest)?;
+            let date = release_day(&resolution.release)?;
+            (resolution, date)
+        }
+    };
     let glibc = glibc_version(
         resolution
             .packages
@@ -97,7 +120,13 @@ pub fn build(cx: &Cx, platform: Platform, policy: &DebianPolicy, options: Option
         let tree = cx.cache.tree("base-debian", &key, |dir| {
             let paths = apt::fetch(cx, &request, &resolution)?;
             cx.ui.step("Unpacking", &origin);
-            let (layer, owners) = pack(cx, policy, &resolution, &paths, &origin)?;
+            let excludes = Excludes::new(&policy.exclude, &policy.keep);
+            let packages: Vec<(&str, &str)> = resolution
+                .packages
+                .iter()
+                .map(|package| (package.name.as_str(), package.version.as_str()))
+                .collect();
+            let (layer, owners) = pack(cx, &excludes, &packages, &paths, &origin)?;
             let sheet = Sheet {
                 digest: layer.digest().to_string(),
                 diff_id: layer.diff_id().to_string(),
@@ -116,6 +145,7 @@ pub fn build(cx: &Cx, platform: Platform, policy: &DebianPolicy, options: Option
                     glibc: sheet.glibc,
                     origin,
                     owners: sheet.owners,
+                    date,
                 });
             }
             Err(error) => {
@@ -128,6 +158,71 @@ pub fn build(cx: &Cx, platform: Platform, policy: &DebianPolicy, options: Option
         "{origin}: what was just written to the cache cannot be read back"
     ))
     .hint("is the disk failing? choose another with --cache-dir DIR"))
+}
+
+/// The base as a source gives it. With [`Want::Locked`] the date is empty: the lock knows it.
+pub fn found(cx: &Cx, platform: Platform, policy: &DebianPolicy, options: Options<'_>) -> Result<Found> {
+    let debian = build(cx, platform, policy, options)?;
+    let package = |deb: &apt::Deb| Package {
+        name: deb.name.clone(),
+        version: deb.version.clone(),
+        architecture: deb.architecture.clone(),
+    };
+    let input = |deb: &apt::Deb| Input {
+        name: deb.name.clone(),
+        version: deb.version.clone(),
+        architecture: deb.architecture.clone(),
+        archive: Some(deb.archive.name().to_owned()),
+        file: deb.filename.clone(),
+        digest: format!("sha256:{}", deb.sha256),
+        size: deb.size,
+    };
+    Ok(Found {
+        packages: debian.packages.iter().map(package).collect(),
+        inputs: debian.packages.iter().map(input).collect(),
+        layers: vec![debian.layer],
+        config: json!({"config": {"Env": [PATH]}}),
+        origin: debian.origin,
+        owners: debian.owners,
+        glibc: Some(debian.glibc),
+        date: debian.date,
+    })
+}
+
+/// The search path of Debian's shells, for images that have none.
+pub(super) const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What apt decided when the lock was written.
+fn locked(request: &Request<'_>, inputs: &[Input]) -> Result<Resolution> {
+    let deb = |input: &Input| {
+        let archive = input.archive.as_deref().and_then(Archive::from_name);
+        Some(apt::Deb {
+            name: input.name.clone(),
+            version: input.version.clone(),
+            architecture: input.architecture.clone(),
+            archive: archive?,
+            filename: input.file.clone(),
+            sha256: input.digest.strip_prefix("sha256:")?.to_owned(),
+            size: input.size,
+        })
+    };
+    let packages = inputs
+        .iter()
+        .map(|input| deb(input).context(|| format!("{}: {} is not a package of Debian's", lock::FILE, input.name)));
+    Ok(Resolution {
+        suite: request.suite.to_owned(),
+        architecture: request.architecture.to_owned(),
+        release: String::new(),
+        packages: packages.collect::<Result<_>>()?,
+    })
+}
+
+/// The day in `13.7, Sat, 12 Sep 2026 07:55:41 UTC`.
+pub(super) fn release_day(release: &str) -> Result<String> {
+    release
+        .split_once(", ")
+        .and_then(|(_, date)| lock::day_of_rfc5322(date))
+        .context(|| format!("the signed release has no date that can be read: {release}"))
 }
 
 fn open(tree: &std::path::Path, origin: &str) -> Result<(Layer, Sheet)> {
@@ -146,37 +241,32 @@ fn open(tree: &std::path::Path, origin: &str) -> Result<(Layer, Sheet)> {
     Ok((layer, sheet))
 }
 
-fn pack(
+/// One layer of packages (name and version), from their files in the same order.
+pub(super) fn pack(
     cx: &Cx,
-    policy: &DebianPolicy,
-    resolution: &Resolution,
+    excludes: &Excludes,
+    packages: &[(&str, &str)],
     paths: &[std::path::PathBuf],
     origin: &str,
 ) -> Result<(Layer, BTreeMap<String, String>)> {
     let mut unpacked = Vec::new();
-    for (package, path) in resolution.packages.iter().zip(paths) {
+    for ((name, version), path) in packages.iter().zip(paths) {
         let bytes = fs::read(path).context(|| format!("cannot read {}", path.display()))?;
-        let deb = Deb::read(&format!("{} {}", package.name, package.version), &bytes)?;
-        if deb.field("Package").as_ref() != Some(&package.name)
-            || deb.field("Version").as_ref() != Some(&package.version)
-        {
+        let deb = Deb::read(&format!("{name} {version}"), &bytes)?;
+        if deb.field("Package").as_deref() != Some(name) || deb.field("Version").as_deref() != Some(version) {
             return Err(Error::new(format!(
-                "the file of {} {} says that it is {} {}",
-                package.name,
-                package.version,
+                "the file of {name} {version} says that it is {} {}",
                 deb.field("Package").unwrap_or_default(),
                 deb.field("Version").unwrap_or_default()
             )));
         }
         for path in deb.setuid() {
-            cx.ui.warn(&format!(
-                "/{path} of {} runs with the rights of its owner",
-                package.name
-            ));
+            cx.ui
+                .warn(&format!("/{path} of {name} runs with the rights of its owner"));
         }
-        unpacked.push((package.name.clone(), deb));
+        unpacked.push(((*name).to_owned(), deb));
     }
-    let tree = Rootfs::assemble(&unpacked, &Excludes::new(&policy.exclude, &policy.keep))?;
+    let tree = Rootfs::assemble(&unpacked, excludes)?;
     let mut builder = LayerBuilder::new(tree.latest());
     for entry in tree.entries().values() {
         builder.add(entry.clone())?;

@@ -1,25 +1,37 @@
 //! Base images: where they come from.
 //!
-//! `scratch` is nothing. `debian` is put together from Debian's archive: [`sources`] finds the mirror, [`apt`] resolves and
-//! fetches (signature checked), [`crate::deb`] reads packages, [`rootfs`] makes one tree of them, [`debian`] packs and caches it.
+//! `scratch` is nothing. Every other base has sources, which [`catalogue`] reads from docker/bases.toml; [`chain`] goes through
+//! them, and [`lock`] is docker/bases.lock, which says what they gave. What a source gives is a [`found::Found`]:
+//!
+//! * [`debian`]: packages of Debian's archive. [`sources`] finds the mirror, [`apt`] resolves and fetches (signature
+//!   checked), [`crate::deb`] reads packages, [`rootfs`] makes one tree of them.
+//! * [`pulled`]: an image of a registry.
+//! * [`alpine`]: Alpine's root file system.
+//! * [`raspbian`]: packages of Raspbian's archive, or glibc compiled from Debian's source.
+//!
+//! [`own`] opens what the user gives instead of all that; [`content`] says what is in it.
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use crate::oci::image::BaseImage;
 
-use crate::cx::Cx;
-use crate::error::{Error, Result};
-use crate::oci::image::{BaseImage, Package};
-use crate::policy::DebianPolicy;
-use crate::target::{Base, Platform};
-
+pub mod alpine;
 pub mod apt;
+pub mod catalogue;
+pub mod chain;
+pub mod content;
 pub mod debian;
 pub mod exclude;
 pub mod found;
+pub mod installed;
+pub mod lock;
+pub mod own;
+pub mod pulled;
 pub mod raspbian;
 pub mod rootfs;
 pub mod sources;
+
+pub use chain::{Request, resolve};
 
 /// A base image with what is known of its files.
 #[derive(Clone, Debug)]
@@ -30,39 +42,18 @@ pub struct Resolved {
     pub owners: BTreeMap<String, String>,
 }
 
-/// The base image `base` for `platform`; `policy` and `options` concern `debian` alone.
-pub fn resolve(
-    cx: &Cx,
-    base: Base,
-    platform: Platform,
-    policy: &DebianPolicy,
-    options: debian::Options<'_>,
-) -> Result<Resolved> {
-    match base {
-        Base::Scratch => Ok(Resolved {
-            image: BaseImage::scratch(),
-            owners: BTreeMap::new(),
-        }),
-        Base::Alpine | Base::Raspbian => Err(Error::new(format!("no source of {base} is known yet"))),
-        Base::Debian => {
-            let debian = debian::build(cx, platform, policy, options)?;
-            let package = |deb: apt::Deb| Package {
-                name: deb.name,
-                version: deb.version,
-                architecture: deb.architecture,
-            };
-            Ok(Resolved {
-                image: BaseImage {
-                    layers: vec![debian.layer],
-                    config: json!({"config": {"Env": [PATH]}}),
-                    origin: debian.origin,
-                    packages: debian.packages.into_iter().map(package).collect(),
-                    glibc: Some(debian.glibc),
-                },
-                owners: debian.owners,
-            })
+impl Resolved {
+    /// A base as its source gave it.
+    fn of(found: found::Found) -> Resolved {
+        Resolved {
+            image: BaseImage {
+                layers: found.layers,
+                config: found.config,
+                origin: found.origin,
+                packages: found.packages,
+                glibc: found.glibc,
+            },
+            owners: found.owners,
         }
     }
 }
-
-const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -5,7 +5,10 @@
 //! file or by a constant named here; a lie in the file is an error that names it, never a panic.
 
 pub mod arm;
+pub mod code;
 mod dynamic;
+pub mod sections;
+pub mod strip;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,7 +47,7 @@ pub enum ElfError {
 }
 
 impl ElfError {
-    fn invalid(what: &'static str, why: impl Into<String>) -> Self {
+    pub(crate) fn invalid(what: &'static str, why: impl Into<String>) -> Self {
         ElfError::Invalid { what, why: why.into() }
     }
 }

@@ -124,6 +124,7 @@ impl Client {
         let bar = cx.ui.bytes_bar("Fetching", wanted.size.unwrap_or(0));
         bar.set_message(wanted.label.clone());
         let mut tries = self.retry.tries();
+        let mut anew = false;
         while wanted.size != Some(have) || have == 0 {
             if wanted.size == Some(0) {
                 break;
@@ -144,7 +145,8 @@ impl Client {
                 }
                 // Nothing is left to send: either it was whole, which the checksum will tell, or it is not the same file.
                 StatusCode::RANGE_NOT_SATISFIABLE if have > 0 && wanted.size.is_none() => break,
-                StatusCode::RANGE_NOT_SATISFIABLE if have > 0 => {
+                StatusCode::RANGE_NOT_SATISFIABLE if have > 0 && !anew => {
+                    anew = true;
                     file.set_len(0)?;
                     have = 0;
                     continue;
@@ -164,16 +166,15 @@ impl Client {
             let before = have;
             match pour(response, &mut file, &mut have, wanted, &bar) {
                 Ok(()) if wanted.size.is_none() => break,
-                Ok(()) => {
-                    // The body is over, and something is missing: only a server that lies about its length does that.
-                    if wanted.size != Some(have) && have == before {
-                        return Err(Error::new(format!(
-                            "{}: {have} bytes came, {} were expected",
-                            wanted.label,
-                            wanted.size.unwrap_or_default()
-                        )));
-                    }
+                // A part may be shorter than what was asked for (RFC 9110, 15.3.7), but not empty, and a whole is the whole.
+                Ok(()) if wanted.size != Some(have) && (start == 0 || have == before) => {
+                    return Err(Error::new(format!(
+                        "{}: {have} bytes came, {} were expected",
+                        wanted.label,
+                        wanted.size.unwrap_or_default()
+                    )));
                 }
+                Ok(()) => {}
                 Err(Poured::Disk(error)) => return Err(error),
                 Err(Poured::Network(failure)) => {
                     if have > before {

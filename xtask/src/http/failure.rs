@@ -13,22 +13,37 @@ use crate::error::Error;
 pub struct Failure {
     error: Error,
     passing: bool,
+    /// The other side answered TLS with something else.
+    plain: bool,
 }
 
 impl Failure {
     /// The same would happen again.
     pub(super) fn fatal(error: Error) -> Self {
-        Failure { error, passing: false }
+        Failure {
+            error,
+            passing: false,
+            plain: false,
+        }
     }
 
     /// It may be gone in a while.
     pub(super) fn later(error: Error) -> Self {
-        Failure { error, passing: true }
+        Failure {
+            error,
+            passing: true,
+            plain: false,
+        }
     }
 
     /// Whether another attempt makes sense.
     pub(super) fn is_passing(&self) -> bool {
         self.passing
+    }
+
+    /// Whether the server speaks no TLS at all.
+    pub(super) fn is_plain(&self) -> bool {
+        self.plain
     }
 
     /// What happened.
@@ -124,8 +139,8 @@ fn tls(url: &Url, error: &rustls::Error) -> Failure {
     use rustls::CertificateError as Certificate;
     let host = url.host_str().unwrap_or_default();
     let said = |text: String| Error::new(format!("{}: {text}", shown(url)));
-    Failure::fatal(match error {
-        rustls::Error::InvalidCertificate(Certificate::UnknownIssuer) => said(format!(
+    let mut failure = Failure::fatal(match error {
+        rustls::Error::InvalidCertificate(Certificate::UnknownIssuer | Certificate::BadSignature) => said(format!(
             "the certificate of {host} is signed by an authority that this machine does not trust"
         ))
         .hint(
@@ -146,11 +161,13 @@ fn tls(url: &Url, error: &rustls::Error) -> Failure {
             said(format!("{host} does not speak HTTPS on this port")).hint("is it a server for plain HTTP?")
         }
         other => said(format!("no secure connection: {}", clean(&other.to_string()))),
-    })
+    });
+    failure.plain = matches!(error, rustls::Error::InvalidMessage(_));
+    failure
 }
 
 /// Text from elsewhere: on one line, without control characters, URLs without credentials, and not endless.
-pub(super) fn clean(text: &str) -> String {
+pub fn clean(text: &str) -> String {
     let words: String = text
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })

@@ -303,18 +303,23 @@ impl Response {
         Ok(self.bytes(limit)?)
     }
 
-    /// What the server said, for a message: the start of a plain-text or JSON body, on one line.
-    pub fn said(&mut self) -> String {
-        let mut text = Vec::new();
+    /// The start of the body, which is where a server says what it does not like.
+    pub fn start(&mut self) -> Vec<u8> {
+        let mut start = Vec::new();
         if let Some(body) = self.body.take() {
             // Half a sentence is better than none.
-            let _ = body.take(2000).read_to_end(&mut text);
+            let _ = body.take(4000).read_to_end(&mut start);
         }
-        let text = String::from_utf8_lossy(&text);
-        match text.trim_start().starts_with('<') {
+        start
+    }
+
+    /// What the server said, for a message: the start of a plain-text or JSON body, on one line.
+    pub fn said(&mut self) -> String {
+        let start = self.start();
+        match start.trim_ascii_start().starts_with(b"<") {
             // A page for a browser says nothing here.
             true => String::new(),
-            false => clean(&text),
+            false => clean(&String::from_utf8_lossy(&start)),
         }
     }
 

@@ -25,8 +25,9 @@ use std::time::Duration;
 use url::Url;
 
 pub use download::{Checksum, Opener, Wanted};
+pub use failure::clean;
 pub use message::{Body, Request, Response, same_origin, shown};
-pub use retry::{Retry, SystemTimer, Timer};
+pub use retry::{Retry, SystemTimer, Timer, Tries};
 pub use secret::Secret;
 pub use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
@@ -160,6 +161,11 @@ impl Client {
         &self.timer
     }
 
+    /// Attempts for something that takes several requests.
+    pub fn tries(&self) -> Tries {
+        self.retry.tries()
+    }
+
     /// GET: the body, at most `limit` bytes of it. Everything but 200 is an error that names the URL. `--offline` is one too.
     pub fn get(&self, cx: &Cx, url: &str, limit: u64) -> Result<Vec<u8>> {
         let url = parse(url)?;
@@ -199,6 +205,20 @@ impl Client {
                 }
                 Err(failure) if request.may_repeat() => tries.again(self.timer.as_ref(), failure, None, &cx.ui)?,
                 Err(failure) => return Err(failure.into()),
+            }
+        }
+    }
+
+    /// Whether a server speaks TLS: false only if it answers with something else. A certificate that is not trusted, or no
+    /// answer, is an error.
+    pub fn speaks_tls(&self, cx: &Cx, url: &Url) -> Result<bool> {
+        online(cx, url)?;
+        let mut tries = self.retry.tries();
+        loop {
+            match self.agents.send(&Request::head(url.clone())) {
+                Ok(_) => return Ok(true),
+                Err(failure) if failure.is_plain() => return Ok(false),
+                Err(failure) => tries.again(self.timer.as_ref(), failure, None, &cx.ui)?,
             }
         }
     }

@@ -3,6 +3,7 @@
 //! [`Isa::limits`] answers for one ARM build attribute, [`decode`] for one instruction. The audit asks the first only, so far.
 
 pub mod decode;
+pub mod walk;
 
 use crate::elf::arm::{Attributes, Value, tag, tag_name};
 use crate::target::Platform;

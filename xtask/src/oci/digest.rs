@@ -1,7 +1,7 @@
 //! Content digests, SHA-256 only: the one algorithm that every registry and engine accepts.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -119,6 +119,44 @@ impl<W: Write> Write for DigestWriter<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
+    }
+}
+
+/// The same for a reader, with the count of the bytes.
+#[derive(Debug)]
+pub struct DigestReader<R> {
+    inner: R,
+    hash: sha2::Sha256,
+    count: u64,
+}
+
+impl<R: Read> DigestReader<R> {
+    /// Reads from `inner`.
+    pub fn new(inner: R) -> Self {
+        DigestReader {
+            inner,
+            hash: sha2::Sha256::new(),
+            count: 0,
+        }
+    }
+
+    /// How many bytes were read.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The digest of all bytes read, and their count.
+    pub fn finish(self) -> (Digest, u64) {
+        (Digest(self.hash.finalize().into()), self.count)
+    }
+}
+
+impl<R: Read> Read for DigestReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hash.update(&buffer[..count]);
+        self.count += count as u64;
+        Ok(count)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::target::Platform;
 /// Longest index, manifest or configuration that is read.
 const JSON: u64 = 4 << 20;
 /// Deepest nesting of indexes.
-const DEPTH: usize = 4;
+pub(super) const DEPTH: usize = 4;
 
 /// `org.opencontainers.image.ref.name`: the tag.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -114,10 +114,12 @@ pub struct Descriptor {
     pub digest: Digest,
     /// Bytes.
     pub size: u64,
+    /// `platform` of an index entry, as it is.
     #[serde(default)]
-    platform: Option<Value>,
+    pub platform: Option<Value>,
+    /// Annotations.
     #[serde(default)]
-    annotations: std::collections::BTreeMap<String, String>,
+    pub annotations: std::collections::BTreeMap<String, String>,
 }
 
 /// One image that a layout lists.
@@ -173,7 +175,7 @@ pub fn read_blob(store: &dyn BlobStore, digest: &Digest, size: u64) -> Result<Ve
     Ok(bytes)
 }
 
-fn read_json(store: &dyn BlobStore, what: &str, descriptor: &Descriptor) -> Result<Vec<u8>, LayoutError> {
+pub(super) fn read_json(store: &dyn BlobStore, what: &str, descriptor: &Descriptor) -> Result<Vec<u8>, LayoutError> {
     if descriptor.size > JSON {
         return Err(malformed(
             store,
@@ -184,7 +186,7 @@ fn read_json(store: &dyn BlobStore, what: &str, descriptor: &Descriptor) -> Resu
     read_blob(store, &descriptor.digest, descriptor.size)
 }
 
-fn malformed(store: &dyn BlobStore, object: impl Into<String>, reason: impl ToString) -> LayoutError {
+pub(super) fn malformed(store: &dyn BlobStore, object: impl Into<String>, reason: impl ToString) -> LayoutError {
     LayoutError::Malformed {
         origin: store.origin(),
         object: object.into(),
@@ -285,7 +287,7 @@ fn read_config(store: &dyn BlobStore, manifest: &Manifest) -> Result<Value, Layo
 }
 
 /// Docker's reading: an arm without a variant is v7, arm64's v8 may be left out.
-fn platform_of(value: &Value) -> Option<Platform> {
+pub(super) fn platform_of(value: &Value) -> Option<Platform> {
     let text = shown(value);
     match text.as_str() {
         "linux/arm" => Some(Platform::ArmV7),
@@ -293,7 +295,7 @@ fn platform_of(value: &Value) -> Option<Platform> {
     }
 }
 
-fn shown(value: &Value) -> String {
+pub(super) fn shown(value: &Value) -> String {
     let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default();
     let mut out = format!("{}/{}", text("os"), text("architecture"));
     if !text("variant").is_empty() {
@@ -346,7 +348,8 @@ pub fn load_image(
     }
 }
 
-fn load(
+/// Loads and checks the image of one manifest that [`list_images`] found, whatever else the layout lists.
+pub fn load(
     store: &dyn BlobStore,
     descriptor: &Descriptor,
     platform: Platform,

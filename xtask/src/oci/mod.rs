@@ -1,11 +1,14 @@
 //! OCI image-spec: digests, layers, images, layouts, references, and the final stage of a Dockerfile. Pure: bytes in, bytes out.
 
 pub mod archive;
+pub mod claims;
 pub mod digest;
 pub mod dockerfile;
 pub mod image;
 pub mod layer;
 pub mod layout;
+pub mod location;
+pub mod overlay;
 pub mod reference;
 pub mod time;
 pub mod tree;
@@ -13,7 +16,8 @@ pub mod tree;
 pub use digest::Digest;
 pub use image::{BaseImage, Image, ImageIndex, Package, assemble};
 pub use layer::{Entry, EntryKind, Layer, LayerBuilder};
-pub use reference::{Destination, DigestReference, ImageName};
+pub use location::Location;
+pub use reference::{Destination, DigestReference, ImageName, Reference};
 pub use tree::Tree;
 
 /// Media types of the OCI image specification, and Docker's equal ones where they are read.
@@ -38,6 +42,8 @@ pub mod media {
     pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
     /// Docker's layer, tar in gzip.
     pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+    /// Docker's layer, tar in zstd: read only.
+    pub const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
     /// Docker's layer, tar.
     pub const DOCKER_LAYER_TAR: &str = "application/vnd.docker.image.rootfs.diff.tar";
 }

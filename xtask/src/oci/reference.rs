@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Digest;
 
+mod registry;
+
+pub use registry::{HUB, Reference};
+
 /// `NAME:TAG` in Docker's grammar (distribution/reference), without a digest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -29,9 +33,18 @@ pub enum ReferenceError {
     /// A digest where a tag belongs.
     #[error("`{0}` names a digest: an image that is being made has none yet; write NAME:TAG")]
     HasDigest(String),
+    /// What follows `@` is no digest that is understood.
+    #[error("`{0}` names no digest after the `@`: expected `sha256:` and 64 lower-case hex digits")]
+    Digest(String),
     /// A destination without a known scheme.
     #[error("unknown destination `{0}`: expected oci:PATH, docker-archive:PATH or docker-daemon:NAME[:TAG]")]
     Scheme(String),
+    /// A base image of a kind that is not known.
+    #[error(
+        "unknown base image `{0}`: expected oci:PATH, docker-archive:PATH, docker://REFERENCE, or the path of a root file \
+         system's tar (./NAME if it has a colon)"
+    )]
+    BaseImage(String),
     /// A destination without a path.
     #[error("`{0}` needs a path after the colon")]
     Path(String),
@@ -49,12 +62,7 @@ impl ImageName {
         if name.len() > 255 || !parts.iter().all(|part| valid_component(part)) {
             return Err(ReferenceError::Name(name.to_owned()));
         }
-        let word = |byte: u8| byte == b'_' || byte.is_ascii_alphanumeric();
-        let tag_bytes = tag.as_bytes();
-        let valid = (1..=128).contains(&tag.len())
-            && word(tag_bytes[0])
-            && tag_bytes.iter().all(|&byte| word(byte) || byte == b'.' || byte == b'-');
-        if !valid {
+        if !valid_tag(tag) {
             return Err(ReferenceError::Tag(tag.to_owned()));
         }
         Ok(ImageName {
@@ -81,6 +89,15 @@ impl ImageName {
             None => format!("docker.io/library/{self}"),
         }
     }
+}
+
+/// `[\w][\w.-]{0,127}`
+fn valid_tag(tag: &str) -> bool {
+    let word = |byte: u8| byte == b'_' || byte.is_ascii_alphanumeric();
+    let bytes = tag.as_bytes();
+    (1..=128).contains(&tag.len())
+        && word(bytes[0])
+        && bytes.iter().all(|&byte| word(byte) || byte == b'.' || byte == b'-')
 }
 
 fn is_host(part: &str) -> bool {

@@ -210,7 +210,7 @@ fn examine(cx: &Cx) -> Result<Vec<Item>> {
     );
     let daemon = Daemon::from_environment()
         .and_then(|daemon| daemon.ping())
-        .map(|engine| format!("{} (API {}) at {}", engine.version, engine.api, engine.socket));
+        .map(|engine| format!("{} (API {}) at {}", engine.version, engine.api, engine.endpoint));
     add(
         "Docker daemon",
         "docker",

@@ -6,19 +6,21 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::audit::{Binary, Expectation, audit, inspect};
+use crate::audit::accuse::CodePolicy;
+use crate::audit::{Binary, Expectation, Waiver, inspect_with};
 use crate::base;
 use crate::cache::key_of;
 use crate::cli::ImageArgs;
 use crate::compile::{Artifact, compile};
 use crate::context;
+use crate::culprit::origin::Origin;
 use crate::cx::Cx;
 use crate::elf::is_elf;
 use crate::error::{Context, Error, Result};
 use crate::oci::dockerfile::{self, FinalStage};
 use crate::oci::image::{BaseImage, CopySource, MemoryFiles, Package, SourceFile, assemble_with};
 use crate::oci::layer::{EntryKind, Limits};
-use crate::oci::{Destination, Digest, Image, ImageName};
+use crate::oci::{Destination, Digest, Image, ImageName, Location};
 use crate::plan::{self, ImagePlan, Plan, Request};
 use crate::policy::Policy;
 use crate::publish::daemon::Daemon;
@@ -26,7 +28,7 @@ use crate::publish::{archive, layout};
 use crate::toolchain::rust_std::{self, Compiler};
 use crate::toolchain::zig::{self, Zig};
 use crate::ui::bytes;
-use crate::verb::{Outcome, place, policy};
+use crate::verb::{Outcome, code, place, policy};
 use crate::workspace;
 
 /// What is told of an image that was made.
@@ -93,6 +95,7 @@ pub fn resolve(cx: &Cx, args: &ImageArgs, policy: &Policy, compiler: &Compiler) 
         destinations: args.destinations.clone(),
         load: args.load,
         with: args.with.clone(),
+        base_image: args.base_image.clone(),
         std: args.std,
     };
     plan::resolve(&request, policy, &facts, |triple, choice| {
@@ -110,13 +113,8 @@ pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &
     let mut bases = Vec::new();
     let mut refused = false;
     for planned in &plan.images {
-        let options = base::debian::Options {
-            with: &planned.with,
-            mirror: args.debian_mirror.as_deref(),
-            refresh: args.refresh,
-        };
-        let base = base::resolve(cx, planned.base, planned.platform, &policy.base.debian, options)?;
-        refused |= !base_runs(cx, policy, planned, &base)?;
+        let base = resolve_base(cx, args, policy, planned)?;
+        refused |= !base_runs(cx, policy, planned, &base, args.strict)?;
         bases.push(base.image);
     }
     if refused {
@@ -126,14 +124,17 @@ pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &
     let mut artifacts = BTreeMap::new();
     for planned in &plan.compile {
         let std = rust_std::provision(cx, compiler, &planned.triple, planned.std)?;
-        artifacts.insert(planned.triple.as_str(), compile(cx, plan, planned, std, compiler)?);
+        artifacts.insert(
+            planned.triple.as_str(),
+            compile(cx, plan, planned, std, compiler, &zig)?,
+        );
     }
     let mut images = Vec::new();
     for ((planned, stage), base) in plan.images.iter().zip(&stages).zip(bases) {
         let artifact = artifacts
             .get(planned.triple.as_str())
             .context(|| format!("{} was not compiled", planned.triple))?;
-        match audited(policy, artifact, planned, &base) {
+        match audited(cx, policy, artifact, planned, &base, args.strict)? {
             Ok(binary) => {
                 let origin = base.origin.clone();
                 let packages = base.packages.clone();
@@ -181,8 +182,28 @@ pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &
     Ok(Some(made.collect()))
 }
 
+/// The base that the plan names: the user's own, or what its sources give.
+fn resolve_base(cx: &Cx, args: &ImageArgs, policy: &Policy, planned: &ImagePlan) -> Result<base::Resolved> {
+    if let Some(location) = &planned.base_image {
+        let path = match location {
+            Location::OciLayout(path) | Location::DockerArchive(path) | Location::RootFileSystem(path) => {
+                place(cx, path)
+            }
+            Location::Registry(_) => PathBuf::new(),
+        };
+        return base::own::resolve(cx, location, &path, planned.base, planned.platform);
+    }
+    let request = base::Request {
+        with: &planned.with,
+        debian_mirror: args.debian_mirror.as_deref(),
+        refresh: args.refresh,
+        ..base::Request::new(planned.base, planned.platform)
+    };
+    base::resolve(cx, &policy.base, &request)
+}
+
 /// Whether the platform can execute every ELF file of a base. One that it cannot is shown with the package that it is from.
-fn base_runs(cx: &Cx, policy: &Policy, planned: &ImagePlan, base: &base::Resolved) -> Result<bool> {
+fn base_runs(cx: &Cx, policy: &Policy, planned: &ImagePlan, base: &base::Resolved, strict: bool) -> Result<bool> {
     let mut fine = true;
     for layer in &base.image.layers {
         for entry in layer.entries(&Limits::default())? {
@@ -192,12 +213,14 @@ fn base_runs(cx: &Cx, policy: &Policy, planned: &ImagePlan, base: &base::Resolve
             if !is_elf(content) {
                 continue;
             }
-            let report = inspect(
+            let (waivers, code) = base_policy(policy, planned, base, &entry.path, strict);
+            let report = inspect_with(
                 content,
                 &format!("{}/{}", planned.base, entry.path),
                 planned.platform,
                 planned.target().and_then(|target| target.float_abi),
-                &policy.base_waivers(planned.platform, &entry.path),
+                &waivers,
+                &code,
             );
             if !report.passed() {
                 let package = base.owners.get(&entry.path).map_or("no package", String::as_str);
@@ -211,6 +234,37 @@ fn base_runs(cx: &Cx, policy: &Policy, planned: &ImagePlan, base: &base::Resolve
         }
     }
     Ok(fine)
+}
+
+/// What the policy says to a file of a base, and which package it is of.
+fn base_policy(
+    policy: &Policy,
+    planned: &ImagePlan,
+    base: &base::Resolved,
+    path: &str,
+    strict: bool,
+) -> (Vec<Waiver>, CodePolicy) {
+    let mut code = CodePolicy {
+        strict,
+        ..CodePolicy::default()
+    };
+    if let Some(name) = base.owners.get(path) {
+        let version = base
+            .image
+            .packages
+            .iter()
+            .find(|package| package.name == *name)
+            .map(|package| package.version.clone());
+        code.origin = Some(Origin::Package {
+            name: name.clone(),
+            version: version.unwrap_or_default(),
+        });
+    }
+    code.waivers = policy.base_code_waivers(planned.platform, path);
+    match strict {
+        true => (Vec::new(), code),
+        false => (policy.base_waivers(planned.platform, path), code),
+    }
 }
 
 /// The final stage as it is for each image: the base is a build argument.
@@ -272,11 +326,13 @@ fn check_destinations(cx: &Cx, plan: &Plan) -> Result<()> {
 }
 
 fn audited(
+    cx: &Cx,
     policy: &Policy,
     artifact: &Artifact,
     planned: &ImagePlan,
     base: &BaseImage,
-) -> Result<Binary, Box<crate::audit::Report>> {
+    strict: bool,
+) -> Result<std::result::Result<Binary, Box<crate::audit::Report>>> {
     let expectation = Expectation {
         file: format!(
             "{}/{}",
@@ -287,9 +343,12 @@ fn audited(
         target: artifact.target,
         needed_allowed: planned.needed.clone(),
         glibc: base.glibc.clone(),
-        waivers: policy.waivers(artifact.target.triple),
+        waivers: match strict {
+            true => Vec::new(),
+            false => policy.waivers(artifact.target.triple),
+        },
     };
-    audit(artifact.bytes.clone(), &expectation)
+    code::audited(cx, policy, &artifact.bytes, &expectation, &artifact.record, strict)
 }
 
 #[allow(clippy::too_many_arguments)]

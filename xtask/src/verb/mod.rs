@@ -8,10 +8,13 @@ use crate::error::{Context, Error, Result};
 use crate::policy::Policy;
 
 pub mod audit;
+pub mod base;
 pub mod bench;
 pub mod boot;
 pub mod cache;
+pub mod code;
 pub mod doctor;
+pub mod explain;
 pub mod image;
 pub mod run;
 pub mod setup;

@@ -7,19 +7,22 @@ use std::path::{Path, PathBuf};
 use xtask::shell::{Command, Output, Shell};
 
 mod audits;
+mod bases;
 mod cache;
 mod input;
 mod places;
 mod provision;
+mod sizes;
 mod triples;
 mod whole;
 
 /// Settings that are the repository's own.
-const COPIED: [&str; 6] = [
+const COPIED: [&str; 7] = [
     "xtask.toml",
     "rust-toolchain.toml",
     ".cargo/config.toml",
     "docker/Dockerfile",
+    "docker/bases.toml",
     "docker/rootfs/etc/passwd",
     "docker/rootfs/etc/group",
 ];

@@ -11,7 +11,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+mod exact;
 mod output;
+
+pub use exact::{SOURCE, resolve_exactly};
 
 use output::{complaints, described, installed, printed_uris, signed_release, simulated_installs};
 
@@ -57,6 +60,23 @@ pub enum Archive {
     Main,
     /// The security archive.
     Security,
+}
+
+impl Archive {
+    /// `main` or `security`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Archive::Main => "main",
+            Archive::Security => "security",
+        }
+    }
+
+    /// The archive of this name.
+    pub fn from_name(name: &str) -> Option<Archive> {
+        [Archive::Main, Archive::Security]
+            .into_iter()
+            .find(|archive| archive.name() == name)
+    }
 }
 
 /// One package at one version, pinned by the hash in the signed index.
@@ -133,7 +153,9 @@ pub fn fetch(cx: &Cx, request: &Request<'_>, resolution: &Resolution) -> Result<
         }
     }
     if !missing.is_empty() {
-        let names: Vec<&str> = missing.iter().map(|package| package.name.as_str()).collect();
+        let mut names: Vec<&str> = missing.iter().map(|package| package.name.as_str()).collect();
+        // A source package has several files.
+        names.dedup();
         if cx.offline {
             return Err(Error::new(format!(
                 "not in the cache, and this run is offline: {} of Debian {} {}",
@@ -352,6 +374,11 @@ Debug::NoLocking "true";
 
     /// Fetches the signed release and its index under the first of its names that the mirror serves consistently.
     fn update(&self, cx: &Cx, request: &Request<'_>, mirrors: &Mirrors) -> Result<String> {
+        self.update_of(cx, request, mirrors, &["deb"])
+    }
+
+    /// The same for indexes of packages (`deb`), of sources (`deb-src`), or both.
+    fn update_of(&self, cx: &Cx, request: &Request<'_>, mirrors: &Mirrors, kinds: &[&str]) -> Result<String> {
         self.trust(&keyring(cx)?)?;
         let names: Vec<&str> = std::iter::once(request.suite)
             .chain(request.aliases.iter().map(String::as_str))
@@ -360,7 +387,9 @@ Debug::NoLocking "true";
         for name in names {
             let mut list = String::new();
             let mut line = |uri: &str, suite: &str| {
-                let _ = writeln!(list, "deb [arch={}] {uri} {suite} main", request.architecture);
+                for kind in kinds {
+                    let _ = writeln!(list, "{kind} [arch={}] {uri} {suite} main", request.architecture);
+                }
             };
             line(&mirrors.main, name);
             line(&mirrors.main, &format!("{name}-updates"));
@@ -492,7 +521,10 @@ Debug::NoLocking "true";
             ));
             return Err(
                 if text.contains("404") || text.contains("not found") || text.contains("No such file") {
-                    error.hint("a mirror keeps only the newest versions: run again with --refresh, to take those")
+                    error.hint(
+                        "a mirror keeps only the newest versions, and this one has moved on: \
+                         `cargo xtask base update` takes those; --refresh does so for one image",
+                    )
                 } else {
                     error.hint("try again; --debian-mirror URL names another mirror")
                 },

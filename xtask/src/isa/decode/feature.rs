@@ -89,6 +89,9 @@ impl fmt::Display for Feature {
 pub struct Features(u32);
 
 impl Features {
+    /// A chip that has nothing, so that every instruction is beyond it: for lists of all there is.
+    pub const NONE: Features = Features(0);
+
     /// ARM1176JZF-S.
     pub const ARM1176: Features = Features(0).with(&[
         Feature::V4,

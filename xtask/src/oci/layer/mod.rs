@@ -4,6 +4,7 @@
 //! numeric owners with empty names, one pinned gzip backend (flate2 over zlib-rs) at level 9 with mtime 0 and OS 255.
 
 mod read;
+mod sparse;
 mod write;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,8 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use read::{Limits, decompress, read_entries, read_tar};
+pub(crate) use read::{parse_pax, until_nul};
+pub use sparse::without_sparse;
 pub use write::{Compressed, LayerBuilder, write_tar};
 
 use super::{Digest, media};
@@ -229,6 +232,20 @@ impl Layer {
         })
     }
 
+    /// A layer of a tar that somebody else made, compressed here; the tar stays as it is. Checked as by [`Layer::from_blob`].
+    pub fn from_tar(tar: &[u8], created_by: impl Into<String>, limits: &Limits) -> Result<Layer, LayerError> {
+        let unpacked_size = file_bytes(&read_tar(tar, limits)?);
+        let (digest, blob) = write::compress(tar)?;
+        Ok(Layer {
+            media_type: media::LAYER_GZIP.to_owned(),
+            digest,
+            diff_id: Digest::of(tar),
+            unpacked_size,
+            blob: blob.into(),
+            created_by: created_by.into(),
+        })
+    }
+
     /// Media type of the blob; always one of [`media`]'s layers.
     pub fn media_type(&self) -> &str {
         &self.media_type
@@ -239,6 +256,7 @@ impl Layer {
         match self.media_type.as_str() {
             media::DOCKER_LAYER_GZIP => media::LAYER_GZIP,
             media::DOCKER_LAYER_TAR => media::LAYER_TAR,
+            media::DOCKER_LAYER_ZSTD => media::LAYER_ZSTD,
             other => other,
         }
     }

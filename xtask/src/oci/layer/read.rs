@@ -61,7 +61,7 @@ pub fn decompress(blob: &[u8], media_type: &str, limits: &Limits) -> Result<Vec<
                 .map_err(|error| failed(error.to_string()))?;
             within(tar.len())?;
         }
-        media::LAYER_ZSTD => {
+        media::LAYER_ZSTD | media::DOCKER_LAYER_ZSTD => {
             let mut rest = blob;
             if rest.is_empty() {
                 return Err(failed("the blob is empty".to_owned()));
@@ -396,7 +396,7 @@ fn clean(name: &str) -> Result<Option<(String, Option<EntryKind>)>, LayerError> 
 }
 
 /// PAX records, `LENGTH KEY=VALUE\n`, by their lengths: values may hold newlines. The last of equal keys counts.
-fn parse_pax(mut data: &[u8]) -> Option<BTreeMap<String, Vec<u8>>> {
+pub(crate) fn parse_pax(mut data: &[u8]) -> Option<BTreeMap<String, Vec<u8>>> {
     let mut records = BTreeMap::new();
     while !data.is_empty() {
         let space = data.iter().take(20).position(|&byte| byte == b' ')?;
@@ -417,7 +417,7 @@ fn parse_pax(mut data: &[u8]) -> Option<BTreeMap<String, Vec<u8>>> {
     Some(records)
 }
 
-fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
+pub(crate) fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     bytes.truncate(end);
     bytes

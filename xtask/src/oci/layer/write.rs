@@ -163,10 +163,6 @@ impl LayerBuilder {
         self.add_parents();
         self.order_hard_links()?;
         let created_by = created_by.into();
-        let failed = |reason: std::io::Error| LayerError::Tar {
-            place: "while writing".to_owned(),
-            reason: reason.to_string(),
-        };
         let (diff_id, tar) = write_tar(self.entries.values(), DigestWriter::new(Vec::new()))?.finish();
         if let Some(blob) = compressed(&diff_id)
             && let Ok(layer) = Layer::from_blob(blob, media::LAYER_GZIP, created_by.clone(), &Limits::default())
@@ -174,13 +170,7 @@ impl LayerBuilder {
         {
             return Ok(layer);
         }
-        let blob = DigestWriter::new(Vec::new());
-        let mut gzip = GzBuilder::new()
-            .mtime(0)
-            .operating_system(255)
-            .write(blob, Compression::new(LEVEL));
-        gzip.write_all(&tar).map_err(failed)?;
-        let (digest, blob) = gzip.finish().map_err(failed)?.finish();
+        let (digest, blob) = compress(&tar)?;
         let unpacked_size = self
             .entries
             .values()
@@ -198,6 +188,21 @@ impl LayerBuilder {
             created_by,
         })
     }
+}
+
+/// The one way in which layers are compressed.
+pub(super) fn compress(tar: &[u8]) -> Result<(Digest, Vec<u8>), LayerError> {
+    let failed = |reason: std::io::Error| LayerError::Tar {
+        place: "while writing".to_owned(),
+        reason: reason.to_string(),
+    };
+    let blob = DigestWriter::new(Vec::new());
+    let mut gzip = GzBuilder::new()
+        .mtime(0)
+        .operating_system(255)
+        .write(blob, Compression::new(LEVEL));
+    gzip.write_all(tar).map_err(failed)?;
+    Ok(gzip.finish().map_err(failed)?.finish())
 }
 
 /// Writes a tar of these entries, in this order, and gives the writer back.

@@ -16,7 +16,7 @@ fn usage(workspace: &Workspace, args: &[&str]) -> String {
 fn values_that_do_not_exist_are_named_with_those_that_do() {
     let workspace = Workspace::new();
     let usage = |args: &[&str]| usage(&workspace, args);
-    insta::assert_snapshot!(usage(&["image", "--base", "gentoo"]), @"error: invalid value 'gentoo' for '--base <BASE>': unknown base `gentoo`: expected one of scratch, debian");
+    insta::assert_snapshot!(usage(&["image", "--base", "gentoo"]), @"error: invalid value 'gentoo' for '--base <BASE>': unknown base `gentoo`: expected one of scratch, alpine, raspbian, debian");
     insta::assert_snapshot!(usage(&["image", "--platform", "linux/riscv64"]), @"error: invalid value 'linux/riscv64' for '--platform <PLATFORM>': unknown platform `linux/riscv64`: expected one of linux/arm/v6, linux/arm/v7, linux/arm64, linux/amd64");
     insta::assert_snapshot!(usage(&["image", "--platform", "linux/arm"]), @"error: invalid value 'linux/arm' for '--platform <PLATFORM>': unknown platform `linux/arm`: expected one of linux/arm/v6, linux/arm/v7, linux/arm64, linux/amd64; an arm without variant means v7 to Docker, so say which");
     insta::assert_snapshot!(usage(&["image", "--platform", "armhf"]), @"error: invalid value 'armhf' for '--platform <PLATFORM>': unknown platform `armhf`: expected one of linux/arm/v6, linux/arm/v7, linux/arm64, linux/amd64; armhf is ARMv7 to Debian and ARMv6 to Raspbian and Alpine, so say which");
@@ -53,7 +53,7 @@ fn without_a_verb_the_help_is_shown_and_help_is_no_error() {
 #[test]
 fn requests_that_contradict_themselves_are_refused() {
     let workspace = Workspace::new();
-    insta::assert_snapshot!(workspace.refused(&["image", "--with", "busybox"]), @"error: --with adds packages to a base, and scratch has no packages: add `--base debian`");
+    insta::assert_snapshot!(workspace.refused(&["image", "--with", "busybox"]), @"error: --with adds packages of Debian's archive, and scratch takes none: add `--base debian`");
     let several = [
         "image",
         "--to",
@@ -65,7 +65,7 @@ fn requests_that_contradict_themselves_are_refused() {
     ];
     insta::assert_snapshot!(workspace.refused(&several), @"error: --to docker-daemon:NAME names one image, and this makes several: use --load, which gives each its own tag");
     insta::assert_snapshot!(workspace.refused(&["size", "target/images"]), @r"
-    error: `target/images`: expected oci:PATH
+    error: `target/images`: expected oci:PATH, docker-archive:PATH or docker-daemon:NAME
     hint: for example: cargo xtask size oci:target/images/scratch-armv6
     ");
     insta::assert_snapshot!(workspace.refused(&["size"]), @r"
@@ -169,7 +169,7 @@ fn xtask_toml_is_read_strictly() {
     ");
     let base = check("bases = [\"scratch\"]", "bases = [\"gentoo\"]");
     assert!(
-        base.contains("unknown variant `gentoo`, expected `scratch` or `debian`"),
+        base.contains("unknown variant `gentoo`, expected one of `scratch`, `alpine`, `raspbian`, `debian`"),
         "{base}"
     );
     let none = check("bases = [\"scratch\"]", "bases = []");

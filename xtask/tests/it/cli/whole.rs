@@ -20,7 +20,7 @@ const IMAGE: [&str; 3] = ["image", "--platform", "linux/amd64"];
 const LAYOUT: &str = "target/images/scratch-amd64";
 
 /// The workspace in which the image of linux/amd64 was made. One test at a time has it; what a test changes is put back.
-fn built() -> Option<MutexGuard<'static, Workspace>> {
+pub(super) fn built() -> Option<MutexGuard<'static, Workspace>> {
     static WORKSPACE: OnceLock<Mutex<Workspace>> = OnceLock::new();
     if !require_program("python3") {
         return None;
@@ -40,7 +40,7 @@ fn built() -> Option<MutexGuard<'static, Workspace>> {
 }
 
 /// With the cache that all tests share: the tools are too large to be fetched for one.
-fn run(workspace: &Workspace, args: &[&str]) -> Command {
+pub(super) fn run(workspace: &Workspace, args: &[&str]) -> Command {
     let cache = std::env::var_os("XTASK_CACHE_DIR").map_or_else(|| Cache::default_root().unwrap(), PathBuf::from);
     super::xtask(&workspace.root, args).env("XTASK_CACHE_DIR", cache)
 }
@@ -191,7 +191,7 @@ fn an_image_over_its_budget_is_a_finding_and_does_not_compile_is_an_error() {
         "{warning}"
     );
     let json: Value = serde_json::from_str(&run(&workspace, &["size", "--json"]).output().unwrap().text()).unwrap();
-    assert_eq!(json[0]["budget"], 1000);
+    assert_eq!(json["images"][0]["budget"], 1000);
 
     let before = snapshot(&workspace.path("target/images"));
     workspace.edit("app/src/main.rs", "println!", "no_such_macro!");

@@ -51,10 +51,8 @@ fn forbidden() -> Vec<(String, &'static str)> {
         ("security.debian", "org"),
         ("archive.debian", "org"),
         ("snapshot.debian", "org"),
-        ("archive.raspbian", "org"),
         ("archive.ubuntu", "com"),
         ("ports.ubuntu", "com"),
-        ("dl-cdn.alpinelinux", "org"),
         ("registry-1.docker", "io"),
         ("proxy.golang", "org"),
     ] {

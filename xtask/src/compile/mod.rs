@@ -1,22 +1,29 @@
 //! The only caller of cargo. Makes the [`Artifact`] out of cargo's own messages, never out of a path that was guessed.
 
+mod messages;
+mod record;
+
 use std::fs;
 use std::path::PathBuf;
 
 use crate::cx::Cx;
+use crate::elf::strip::{Keep, strip};
 use crate::error::{Context, Error, Result};
 use crate::plan::{CompilePlan, Plan, StdSource};
 use crate::shell::Command;
 use crate::target::{HOSTS, Target};
 use crate::toolchain::rust_std::Compiler;
-use cargo_metadata::{Message, TargetKind};
+use crate::toolchain::zig::Zig;
+use messages::Messages;
+pub use record::{Record, dependencies};
 
 /// A program that cargo says it has made, with how it was made.
 #[derive(Clone, Debug)]
 pub struct Artifact {
     /// Where cargo put it.
     pub path: PathBuf,
-    /// Its bytes, read once: what is audited is what is packed.
+    /// Its bytes, read once: what is audited is what is packed. With the names of functions, without debug information,
+    /// which would be full of this machine's paths.
     pub bytes: Vec<u8>,
     /// The target it was made for.
     pub target: &'static Target,
@@ -27,6 +34,8 @@ pub struct Artifact {
     /// The arguments of the link that made it, one each; empty when that link left no record (one by plain cargo, say). For
     /// attributing findings; nothing is decided by it.
     pub link_line: Vec<String>,
+    /// What says whose code is where in it: see [`Record::evidence`].
+    pub record: Record,
 }
 
 /// What the compilers take for "now" (`__DATE__` and the like): 1980-01-01. A constant and not the commit's time, so that a
@@ -181,18 +190,27 @@ fn remap(cx: &Cx, compiler: &Compiler) -> Vec<String> {
     .collect()
 }
 
-fn link_line_path(cx: &Cx, target: &Target) -> PathBuf {
+/// The arguments of the linker, one a line; the linker's map is beside it, with `.map` behind its name.
+pub fn link_line_path(cx: &Cx, target: &Target) -> PathBuf {
     cx.root.join("target/xtask").join(format!("link-{}.txt", target.triple))
 }
 
-/// Compiles one triple. cargo's progress and diagnostics go to stderr as they come.
-pub fn compile(cx: &Cx, plan: &Plan, compile: &CompilePlan, std: StdSource, compiler: &Compiler) -> Result<Artifact> {
+/// Compiles one triple. cargo's progress and diagnostics go to stderr as they come. What was made, and of what, is also left
+/// as a [`Record`] for `cargo xtask audit --explain`.
+pub fn compile(
+    cx: &Cx,
+    plan: &Plan,
+    compile: &CompilePlan,
+    std: StdSource,
+    compiler: &Compiler,
+    zig: &Zig,
+) -> Result<Artifact> {
     let target = Target::from_triple(&compile.triple).context(|| format!("unknown triple {}", compile.triple))?;
     let link_line = link_line_path(cx, target);
     if let Some(dir) = link_line.parent() {
         fs::create_dir_all(dir).context(|| format!("cannot create {}", dir.display()))?;
     }
-    let mut messages = Messages::new(&plan.package, &plan.binary);
+    let mut messages = Messages::new(&plan.package, &plan.binary, target.triple, &compiler.sysroot);
     let command = build_command(cx, plan, compile, std, compiler)?;
     let status = command.lines(|line| messages.take(line))?;
     if !status.success() {
@@ -202,8 +220,17 @@ pub fn compile(cx: &Cx, plan: &Plan, compile: &CompilePlan, std: StdSource, comp
         ))
         .hint("what cargo and the compiler said is above; `-v` shows the whole command"));
     }
+    let packages = messages.packages();
     let path = messages.executable(target.triple)?;
-    let bytes = fs::read(&path).context(|| format!("cannot read what cargo made: {}", path.display()))?;
+    let linked = fs::read(&path).context(|| format!("cannot read what cargo made: {}", path.display()))?;
+    let unreadable = || format!("cannot take names and debug information out of {}", path.display());
+    let record = Record::new(plan, target, &path, &linked, compiler, zig, packages)
+        .map_err(|error| Error::new(error.to_string()))
+        .context(unreadable)?;
+    record.write(cx)?;
+    let bytes = strip(&linked, Keep::Names)
+        .map_err(|error| Error::new(error.to_string()))
+        .context(unreadable)?;
     let link_line = fs::read_to_string(&link_line)
         .unwrap_or_default()
         .lines()
@@ -216,121 +243,13 @@ pub fn compile(cx: &Cx, plan: &Plan, compile: &CompilePlan, std: StdSource, comp
         std,
         compiler: compiler.clone(),
         link_line,
+        record,
     })
-}
-
-/// Collects from cargo's JSON messages what matters here.
-#[derive(Debug, Default)]
-struct Messages {
-    package: String,
-    binary: String,
-    executables: Vec<PathBuf>,
-    finished: Option<bool>,
-}
-
-impl Messages {
-    fn new(package: &str, binary: &str) -> Self {
-        Messages {
-            package: package.to_owned(),
-            binary: binary.to_owned(),
-            ..Messages::default()
-        }
-    }
-
-    fn take(&mut self, line: &str) -> Result<()> {
-        // A line that is not a message comes from a build script or rustc itself: harmless, and not for us.
-        let Ok(message) = serde_json::from_str::<Message>(line) else {
-            return Ok(());
-        };
-        match message {
-            Message::CompilerArtifact(artifact)
-                if artifact.target.name == self.binary
-                    && artifact.target.kind.contains(&TargetKind::Bin)
-                    && is_package(&artifact.package_id.repr, &self.package) =>
-            {
-                self.executables
-                    .extend(artifact.executable.map(|path| path.into_std_path_buf()));
-            }
-            Message::BuildFinished(finished) => self.finished = Some(finished.success),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// The one executable that was expected.
-    fn executable(self, triple: &str) -> Result<PathBuf> {
-        if self.finished != Some(true) {
-            return Err(Error::new("cargo ended without saying that the build finished"));
-        }
-        match self.executables.as_slice() {
-            [path] if path.components().any(|part| part.as_os_str() == triple) => Ok(path.clone()),
-            [path] => Err(Error::new(format!(
-                "cargo made {}, which is not for {triple}",
-                path.display()
-            ))),
-            [] => Err(Error::new(format!(
-                "cargo did not report a binary `{}` of package `{}`",
-                self.binary, self.package
-            ))
-            .hint("do [image] package and binary in xtask.toml name your server?")),
-            several => Err(Error::new(format!(
-                "cargo reported {} binaries `{}`, one was expected",
-                several.len(),
-                self.binary
-            ))),
-        }
-    }
-}
-
-/// Package ids look like `path+file:///src/app#blog@0.1.0`, or `...app#0.1.0` when directory and package share the name.
-fn is_package(id: &str, name: &str) -> bool {
-    let Some((source, rest)) = id.split_once('#') else {
-        return id.starts_with(&format!("{name} "));
-    };
-    match rest.split_once('@') {
-        Some((package, _)) => package == name,
-        None => source.rsplit('/').next() == Some(name),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn artifact(executable: &str) -> String {
-        format!(
-            r#"{{"reason":"compiler-artifact","package_id":"path+file:///src/app#blog@0.1.0","manifest_path":"/src/app/Cargo.toml","target":{{"kind":["bin"],"crate_types":["bin"],"name":"blog","src_path":"/src/app/src/main.rs","edition":"2024","doc":true,"doctest":false,"test":true}},"profile":{{"opt_level":"z","debuginfo":0,"debug_assertions":false,"overflow_checks":false,"test":false}},"features":[],"filenames":["{executable}"],"executable":"{executable}","fresh":true}}"#
-        )
-    }
-
-    const FINISHED: &str = r#"{"reason":"build-finished","success":true}"#;
-
-    fn run(lines: &[&str]) -> Result<PathBuf> {
-        let mut messages = Messages::new("blog", "blog");
-        for line in lines {
-            messages.take(line)?;
-        }
-        messages.executable("arm-unknown-linux-musleabihf")
-    }
-
-    #[test]
-    fn only_the_expected_executable_is_taken() {
-        let good = artifact("/t/arm-unknown-linux-musleabihf/release/blog");
-        assert_eq!(
-            run(&[&good, "noise", FINISHED]).unwrap(),
-            PathBuf::from("/t/arm-unknown-linux-musleabihf/release/blog")
-        );
-        let host = artifact("/t/release/blog");
-        assert!(run(&[&host, FINISHED]).unwrap_err().to_string().contains("not for arm"));
-        assert!(run(&[&good]).unwrap_err().to_string().contains("without saying"));
-        assert!(run(&[FINISHED]).unwrap_err().to_string().contains("did not report"));
-        assert!(
-            run(&[&good, &good, FINISHED])
-                .unwrap_err()
-                .to_string()
-                .contains("2 binaries")
-        );
-    }
 
     #[test]
     fn the_callers_flags_do_not_reach_the_compilers() {
@@ -346,12 +265,5 @@ mod tests {
         ];
         let taken = foreign_settings(names.iter().map(ToString::to_string));
         assert_eq!(taken, names[..4]);
-    }
-
-    #[test]
-    fn package_ids_are_understood_in_both_forms() {
-        assert!(is_package("path+file:///src/app#blog@0.1.0", "blog"));
-        assert!(is_package("path+file:///src/blog#0.1.0", "blog"));
-        assert!(!is_package("path+file:///src/app#weblog@0.1.0", "blog"));
     }
 }

@@ -1,0 +1,241 @@
+//! A crate that depends on the real ring by way of cookies: the program of fixtures/story, compiled and linked as an image's
+//! would be. The first run compiles Rust's std where the component cannot be had; the target directory is kept.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use xtask::audit::waive::{CodeWaiver, Subject, waive};
+use xtask::cache::Cache;
+use xtask::compile::{Record, dependencies};
+use xtask::culprit::list::{Culprit, Instruction, culprits};
+use xtask::culprit::origin::Origin;
+use xtask::cx::Cx;
+use xtask::elf::strip::{Keep, same_code, strip};
+use xtask::isa::decode::Features;
+use xtask::isa::walk::walk;
+use xtask::shell::Shell;
+use xtask::ui::{Ui, Verbosity};
+
+use crate::require::require_program;
+
+const TRIPLE: &str = "arm-unknown-linux-musleabihf";
+
+/// Settings of this repository that the story's workspace uses.
+const SETTINGS: [&str; 6] = [
+    "xtask.toml",
+    "rust-toolchain.toml",
+    ".cargo/config.toml",
+    "docker/Dockerfile",
+    "docker/rootfs/etc/passwd",
+    "docker/rootfs/etc/group",
+];
+
+fn copy(from: &Path, to: &Path) {
+    let text = fs::read(from).unwrap();
+    // What is equal keeps its time, so that cargo has nothing to do.
+    if fs::read(to).is_ok_and(|old| old == text) {
+        return;
+    }
+    fs::create_dir_all(to.parent().unwrap()).unwrap();
+    fs::write(to, text).unwrap();
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_tree(&entry.path(), &to);
+        } else {
+            copy(&entry.path(), &to);
+        }
+    }
+}
+
+/// Puts the story's workspace as the fixture has it.
+fn put(root: &Path) {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for path in SETTINGS {
+        copy(&here.join("..").join(path), &root.join(path));
+    }
+    copy_tree(&here.join("tests/fixtures/story"), root);
+}
+
+fn cache() -> PathBuf {
+    std::env::var_os("XTASK_CACHE_DIR").map_or_else(|| Cache::default_root().unwrap(), PathBuf::from)
+}
+
+/// The workspace in which the program was compiled; one test at a time has it.
+fn compiled() -> Option<MutexGuard<'static, Cx>> {
+    static STORY: OnceLock<Mutex<Cx>> = OnceLock::new();
+    if !require_program("python3") {
+        return None;
+    }
+    let story = STORY.get_or_init(|| {
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("culprit/story");
+        put(&root);
+        let root = fs::canonicalize(root).unwrap();
+        // What becomes of the image is for other tests.
+        let output = image(&root, &[]);
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{}", output.error_text());
+        Mutex::new(Cx {
+            shell: Shell::default(),
+            ui: Ui::new(Verbosity::Quiet),
+            cache: Cache::at(cache()),
+            root,
+            offline: false,
+        })
+    });
+    let cx = story.lock().unwrap_or_else(PoisonError::into_inner);
+    put(&cx.root);
+    Some(cx)
+}
+
+fn image(root: &Path, args: &[&str]) -> xtask::shell::Output {
+    Shell::default()
+        .command(env!("CARGO_BIN_EXE_xtask"))
+        .arg("image")
+        .args(args)
+        .current_dir(root)
+        .env("XTASK_CACHE_DIR", cache())
+        .output()
+        .unwrap()
+}
+
+/// What the chip lacks in a program, by who brought it.
+fn accused(cx: &Cx, record: &Record, program: &[u8]) -> Vec<Culprit> {
+    let walk = walk(program, Features::ARM1176).unwrap().unwrap();
+    let instructions: Vec<Instruction> = walk
+        .beyond
+        .iter()
+        .filter(|beyond| beyond.certain)
+        .map(Instruction::from)
+        .collect();
+    culprits(program, &instructions, &record.evidence(cx, program)).unwrap()
+}
+
+fn waiver(version: &str, symbols: &[&str]) -> CodeWaiver {
+    CodeWaiver {
+        subject: Subject::Crate("ring".to_owned()),
+        version: version.to_owned(),
+        symbols: symbols.iter().map(|symbol| (*symbol).to_owned()).collect(),
+        guard: "ring::cpu::arm asks getauxval(AT_HWCAP) for NEON".to_owned(),
+        reason: "chosen at run time".to_owned(),
+    }
+}
+
+#[test]
+fn every_instruction_beyond_the_chip_has_its_crate_and_its_object() {
+    let Some(cx) = compiled() else { return };
+    let record = Record::read(&cx, TRIPLE).unwrap().unwrap();
+    let program = record.program().unwrap().unwrap();
+    let found = accused(&cx, &record, &program);
+    let names: Vec<String> = found.iter().map(|culprit| culprit.origin.describe()).collect();
+    assert_eq!(names[0], "ring 0.17.14", "{names:?}");
+    let ring = &found[0];
+    assert!(ring.open() > 500, "{}", ring.line());
+    let objects: BTreeSet<&str> = ring
+        .functions
+        .iter()
+        .map(|function| function.object.as_deref().unwrap())
+        .collect();
+    for expected in [
+        "chacha-armv4-linux32.o",
+        "sha256-armv4-linux32.o",
+        "sha512-armv4-linux32.o",
+    ] {
+        assert!(objects.contains(expected), "{objects:?}");
+    }
+    for function in &ring.functions {
+        assert!(function.accepted.is_none(), "{function:?}");
+        assert!(function.symbol.is_some(), "{function:?}");
+    }
+    // The rest is the tool chain's, and what guards it was found.
+    for culprit in &found[1..] {
+        assert!(matches!(culprit.origin, Origin::Toolchain { .. }), "{}", culprit.line());
+        assert_eq!(culprit.open(), 0, "{culprit:?}");
+    }
+
+    let graph = dependencies(&cx, &record.package, TRIPLE, &record.packages)
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        graph.path("ring", "0.17.14").unwrap(),
+        ["blog", "web/cookies", "cookie/private", "ring 0.17.14"]
+    );
+    let ways = graph.ways_out("ring", "0.17.14");
+    assert!(
+        ways.contains(&"in the manifest of blog: leave out the feature `sessions` of web".to_owned()),
+        "{ways:?}"
+    );
+    assert!(
+        ways.contains(&"in the manifest of cookie: do without ring".to_owned()),
+        "{ways:?}"
+    );
+}
+
+#[test]
+fn a_waiver_is_for_one_version_and_leaves_nothing_over() {
+    let Some(cx) = compiled() else { return };
+    let record = Record::read(&cx, TRIPLE).unwrap().unwrap();
+    let program = record.program().unwrap().unwrap();
+    let found = accused(&cx, &record, &program);
+    let mut whole = found.clone();
+    assert_eq!(waive(&mut whole, &[waiver("0.17.14", &["*"])]), [""; 0]);
+    assert_eq!(whole[0].open(), 0);
+    let mut wrong = found.clone();
+    assert_eq!(
+        waive(&mut wrong, &[waiver("0.17.13", &["*"])]),
+        ["crate ring 0.17.13: it is 0.17.14 here"]
+    );
+    assert_eq!(wrong, found);
+    let mut part = found.clone();
+    assert_eq!(
+        waive(&mut part, &[waiver("0.17.14", &["*ChaCha20_ctr32_neon"])]),
+        [""; 0]
+    );
+    assert!(part[0].open() > 0 && part[0].open() < found[0].open());
+}
+
+#[test]
+fn without_the_map_nothing_is_guessed() {
+    let Some(cx) = compiled() else { return };
+    let record = Record::read(&cx, TRIPLE).unwrap().unwrap();
+    let program = record.program().unwrap().unwrap();
+    let shipped = strip(&program, Keep::Nothing).unwrap();
+    assert!(same_code(&program, &shipped).unwrap());
+    // A map of another link is not believed: one word moved is another program.
+    let mut evidence = record.evidence(&cx, &program);
+    assert!(
+        evidence.map.as_ref().unwrap().is_of(&shipped),
+        "the shipped file has the same sections"
+    );
+    evidence.map = None;
+    let walk = walk(&program, Features::ARM1176).unwrap().unwrap();
+    let instructions: Vec<Instruction> = walk.beyond.iter().map(Instruction::from).collect();
+    for culprit in culprits(&program, &instructions, &evidence).unwrap() {
+        match &culprit.origin {
+            Origin::Unknown { tried } => assert!(tried.contains("no linker's map"), "{tried}"),
+            // Known by its words.
+            Origin::Toolchain { .. } => assert_eq!(culprit.open(), 0, "{culprit:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    // In the stripped file the guards are still found.
+    let stripped: Vec<Instruction> = instructions
+        .iter()
+        .cloned()
+        .map(|instruction| Instruction {
+            symbol: None,
+            ..instruction
+        })
+        .collect();
+    let accepted: usize = culprits(&shipped, &stripped, &evidence)
+        .unwrap()
+        .iter()
+        .map(|culprit| culprit.instructions - culprit.open())
+        .sum();
+    assert!(accepted >= 3, "{accepted} instructions of musl and libunwind");
+}
