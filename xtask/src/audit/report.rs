@@ -243,8 +243,8 @@ impl Report {
             triple: None,
             depth: Depth::Tags,
             audited: None,
-            culprits: Vec::new(),
             code: None,
+            culprits: Vec::new(),
             checks: vec![Check {
                 rule,
                 outcome: Outcome::Failed,

@@ -12,7 +12,7 @@ use crate::run;
 use crate::target::{Platform, TARGETS};
 use crate::toolchain::rust_std::{self, Compiler};
 use crate::toolchain::{debs, pip};
-use crate::verb::{Outcome, policy};
+use crate::verb::{Outcome, policy, toolchain};
 
 /// One line of the report.
 #[derive(Debug, Serialize)]
@@ -28,6 +28,9 @@ struct Item {
 
 /// Prints the report. Exit code 1 when something is missing that `cargo xtask` cannot get by itself.
 pub fn run(cx: &Cx, args: &DoctorArgs) -> Result<Outcome> {
+    if let Some(name) = &args.toolchain {
+        return toolchain::run(cx, args, name);
+    }
     let items = examine(cx)?;
     if args.json {
         cx.ui.result(&serde_json::to_string_pretty(&items)?);

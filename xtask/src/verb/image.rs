@@ -6,20 +6,18 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::audit::accuse::CodePolicy;
-use crate::audit::{Binary, Expectation, Waiver, inspect_with};
+use crate::audit::verdict::Verdict;
+use crate::audit::{Binary, Expectation};
 use crate::base;
 use crate::cache::key_of;
 use crate::cli::ImageArgs;
 use crate::compile::{Artifact, compile};
 use crate::context;
-use crate::culprit::origin::Origin;
 use crate::cx::Cx;
-use crate::elf::is_elf;
 use crate::error::{Context, Error, Result};
 use crate::oci::dockerfile::{self, FinalStage};
 use crate::oci::image::{BaseImage, CopySource, MemoryFiles, Package, SourceFile, assemble_with};
-use crate::oci::layer::{EntryKind, Limits};
+use crate::oci::layer::EntryKind;
 use crate::oci::{Destination, Digest, Image, ImageName, Location};
 use crate::plan::{self, ImagePlan, Plan, Request};
 use crate::policy::Policy;
@@ -28,6 +26,7 @@ use crate::publish::{archive, layout};
 use crate::toolchain::rust_std::{self, Compiler};
 use crate::toolchain::zig::{self, Zig};
 use crate::ui::bytes;
+use crate::verb::audit::assembled;
 use crate::verb::{Outcome, code, place, policy};
 use crate::workspace;
 
@@ -115,7 +114,7 @@ pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &
     for planned in &plan.images {
         let base = resolve_base(cx, args, policy, planned)?;
         refused |= !base_runs(cx, policy, planned, &base, args.strict)?;
-        bases.push(base.image);
+        bases.push(base);
     }
     if refused {
         return Ok(None);
@@ -134,12 +133,29 @@ pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &
         let artifact = artifacts
             .get(planned.triple.as_str())
             .context(|| format!("{} was not compiled", planned.triple))?;
+        let base::Resolved { image: base, owners } = base;
         match audited(cx, policy, artifact, planned, &base, args.strict)? {
             Ok(binary) => {
                 let origin = base.origin.clone();
                 let packages = base.packages.clone();
                 let image = pack(cx, policy, plan, planned, stage, &binary, base, artifact, &zig)?;
-                images.push((planned, image, origin, packages));
+                let about = assembled::About {
+                    policy,
+                    planned,
+                    owners: &owners,
+                    packages: &packages,
+                    strict: args.strict,
+                };
+                let whole = assembled::image(cx, &about, &image, binary.report())?;
+                if !whole.passed() {
+                    cx.ui.text(&whole.text());
+                    cx.ui.warn(&format!(
+                        "{}: the image is not for {}; no image was written",
+                        planned.name, planned.platform
+                    ));
+                    refused = true;
+                }
+                images.push((planned, image, origin, packages, whole.verdict()));
             }
             Err(report) => {
                 cx.ui.text(&report.text());
@@ -158,7 +174,7 @@ pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &
     let made = images
         .iter()
         .zip(references)
-        .map(|((planned, image, origin, packages), references)| {
+        .map(|((planned, image, origin, packages, _), references)| {
             cx.ui.step(
                 "Image",
                 &format!(
@@ -204,67 +220,23 @@ fn resolve_base(cx: &Cx, args: &ImageArgs, policy: &Policy, planned: &ImagePlan)
 
 /// Whether the platform can execute every ELF file of a base. One that it cannot is shown with the package that it is from.
 fn base_runs(cx: &Cx, policy: &Policy, planned: &ImagePlan, base: &base::Resolved, strict: bool) -> Result<bool> {
-    let mut fine = true;
-    for layer in &base.image.layers {
-        for entry in layer.entries(&Limits::default())? {
-            let EntryKind::File(content) = &entry.kind else {
-                continue;
-            };
-            if !is_elf(content) {
-                continue;
-            }
-            let (waivers, code) = base_policy(policy, planned, base, &entry.path, strict);
-            let report = inspect_with(
-                content,
-                &format!("{}/{}", planned.base, entry.path),
-                planned.platform,
-                planned.target().and_then(|target| target.float_abi),
-                &waivers,
-                &code,
-            );
-            if !report.passed() {
-                let package = base.owners.get(&entry.path).map_or("no package", String::as_str);
-                cx.ui.text(&report.text());
-                cx.ui.warn(&format!(
-                    "{}: /{} of the base (package: {package}) is not for {}; no image was written",
-                    planned.name, entry.path, planned.platform
-                ));
-                fine = false;
-            }
-        }
-    }
-    Ok(fine)
-}
-
-/// What the policy says to a file of a base, and which package it is of.
-fn base_policy(
-    policy: &Policy,
-    planned: &ImagePlan,
-    base: &base::Resolved,
-    path: &str,
-    strict: bool,
-) -> (Vec<Waiver>, CodePolicy) {
-    let mut code = CodePolicy {
+    let about = assembled::About {
+        policy,
+        planned,
+        owners: &base.owners,
+        packages: &base.image.packages,
         strict,
-        ..CodePolicy::default()
     };
-    if let Some(name) = base.owners.get(path) {
-        let version = base
-            .image
-            .packages
-            .iter()
-            .find(|package| package.name == *name)
-            .map(|package| package.version.clone());
-        code.origin = Some(Origin::Package {
-            name: name.clone(),
-            version: version.unwrap_or_default(),
-        });
+    let found = assembled::layers(cx, &about, &base.image.layers, &[])?;
+    for file in found.files.iter().filter(|file| !file.report.passed()) {
+        let package = file.package.as_deref().unwrap_or("no package");
+        cx.ui.text(&file.report.text());
+        cx.ui.warn(&format!(
+            "{}: /{} of the base (package: {package}) is not for {}; no image was written",
+            planned.name, file.path, planned.platform
+        ));
     }
-    code.waivers = policy.base_code_waivers(planned.platform, path);
-    match strict {
-        true => (Vec::new(), code),
-        false => (policy.base_waivers(planned.platform, path), code),
-    }
+    Ok(found.passed())
 }
 
 /// The final stage as it is for each image: the base is a build argument.
@@ -445,7 +417,7 @@ impl CopySource for BuildContext {
     }
 }
 
-type Finished<'a> = (&'a ImagePlan, Image, String, Vec<Package>);
+type Finished<'a> = (&'a ImagePlan, Image, String, Vec<Package>, Verdict);
 
 /// Writes every image to its destinations; images that share one go there together.
 fn publish(cx: &Cx, images: &[Finished<'_>]) -> Result<Vec<Vec<String>>> {
@@ -463,12 +435,19 @@ fn publish(cx: &Cx, images: &[Finished<'_>]) -> Result<Vec<Vec<String>>> {
     for (text, (destination, members)) in &by_destination {
         let group: Vec<(&ImageName, &Image)> = members.iter().map(|&i| (&images[i].0.name, &images[i].1)).collect();
         cx.ui.step("Writing", text);
+        let verdicts = members.iter().map(|&i| {
+            let verdict = serde_json::to_value(&images[i].4)?;
+            Ok((images[i].1.manifest().digest(), verdict))
+        });
+        let verdicts: Vec<(Digest, serde_json::Value)> = verdicts.collect::<Result<_>>()?;
         match destination {
             Destination::OciLayout(path) => {
                 layout::write(&place(cx, path), &group)?;
+                layout::write_audit(&place(cx, path), &verdicts)?;
             }
             Destination::DockerArchive(path) => {
                 archive::write(&place(cx, path), &group)?;
+                archive::write_audit(&place(cx, path), &verdicts)?;
             }
             Destination::DockerDaemon(name) => {
                 let daemon = Daemon::from_environment()?;

@@ -20,6 +20,7 @@ pub mod run;
 pub mod setup;
 pub mod size;
 pub mod test;
+pub mod toolchain;
 
 /// How a verb ended when it could do its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

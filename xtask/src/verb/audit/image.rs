@@ -55,12 +55,21 @@ pub fn image(
         (Some(_), false) => how.policy.base_waivers(platform, path),
         _ => Vec::new(),
     };
+    let code = |path: &str| CodePolicy {
+        waivers: match ours {
+            Some(_) => how.policy.base_code_waivers(platform, path),
+            None => Vec::new(),
+        },
+        strict: how.strict,
+        ..CodePolicy::default()
+    };
     let settings = Settings {
         platform,
+        float_abi: ours.and_then(Target::from_triple).and_then(|target| target.float_abi),
         prefix: format!("{name}/"),
         given: false,
         waivers: &waivers,
-        strict: how.strict,
+        code: &code,
         memory: how.memory,
         jobs: how.jobs,
     };
@@ -328,11 +337,11 @@ fn full(
     how: &How<'_>,
     owners: &Owners,
 ) -> Result<Report> {
-    let file = format!("{name}/{path}");
-    let mut code = CodePolicy {
+    let code = CodePolicy {
         strict: how.strict,
         ..CodePolicy::default()
     };
+    let file = format!("{name}/{path}");
     let base = Base::ALL
         .into_iter()
         .find(|base| name.starts_with(base.name()))
@@ -375,7 +384,10 @@ fn full(
     let result = match (&record, named) {
         (Some(record), Some(named)) => audited(cx, how.policy, &named, &expectation, record, how.strict)?,
         _ => {
-            code.waivers = how.policy.code_waivers(platform);
+            let code = CodePolicy {
+                waivers: how.policy.code_waivers(platform),
+                ..code
+            };
             audit_with(bytes, &expectation, &code)
         }
     };

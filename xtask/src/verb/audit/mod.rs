@@ -1,5 +1,6 @@
 //! `cargo xtask audit`: images, file trees and files against a platform.
 
+pub mod assembled;
 pub mod image;
 pub mod look;
 
@@ -106,7 +107,7 @@ fn jobs(args: &AuditArgs) -> usize {
 
 fn one(cx: &Cx, args: &AuditArgs, policy: &Policy, source: &Source) -> Result<Vec<Subject>> {
     let platform = args.platform.unwrap_or(DEFAULT);
-    match source::open(cx, source, &|path| place(cx, path))? {
+    match source::open_for(cx, source, platform, &|path| place(cx, path))? {
         Opened::Images(store) => {
             let how = How {
                 policy,
@@ -121,7 +122,7 @@ fn one(cx: &Cx, args: &AuditArgs, policy: &Policy, source: &Source) -> Result<Ve
                 .collect()
         }
         Opened::Rootfs(rootfs) => Ok(vec![tree(&rootfs, source, platform, args)?]),
-        Opened::File(path) => Ok(vec![file(cx, policy, &path, source, args)?]),
+        Opened::File(path) => Ok(vec![file(cx, policy, &path, source, platform, args.strict)?]),
     }
 }
 
@@ -189,10 +190,14 @@ fn choose(cx: &Cx, store: &Store, source: &Source, wanted: Option<Platform>) -> 
 fn tree(rootfs: &Rootfs, source: &Source, platform: Platform, args: &AuditArgs) -> Result<Subject> {
     let settings = Settings {
         platform,
+        float_abi: None,
         prefix: String::new(),
         given: true,
         waivers: &|_| Vec::new(),
-        strict: args.strict,
+        code: &|_| CodePolicy {
+            strict: args.strict,
+            ..CodePolicy::default()
+        },
         memory: None,
         jobs: jobs(args),
     };
@@ -213,9 +218,8 @@ fn tree(rootfs: &Rootfs, source: &Source, platform: Platform, args: &AuditArgs) 
 }
 
 /// A file says nothing of the image it is meant for, so only what the platform can execute is judged. Of one that was compiled
-/// here, it is known where the code comes from, and the policy's waivers are for it.
-fn file(cx: &Cx, policy: &Policy, path: &Path, source: &Source, args: &AuditArgs) -> Result<Subject> {
-    let platform = args.platform.unwrap_or(DEFAULT);
+/// here it is known where the code comes from, and the policy's waivers for code are for it.
+fn file(cx: &Cx, policy: &Policy, path: &Path, source: &Source, platform: Platform, strict: bool) -> Result<Subject> {
     let cannot = || format!("cannot read {}", path.display());
     let size = fs::metadata(path).context(cannot)?.len();
     if size > LARGEST_FILE {
@@ -225,15 +229,15 @@ fn file(cx: &Cx, policy: &Policy, path: &Path, source: &Source, args: &AuditArgs
         )));
     }
     let bytes = fs::read(path).context(cannot)?;
-    let name = path.display().to_string();
     let mut code = CodePolicy {
-        strict: args.strict,
+        strict,
         ..CodePolicy::default()
     };
     if let Some(record) = Record::find(cx, &bytes)? {
         code.evidence = record.evidence(cx, &bytes);
         code.waivers = policy.code_waivers(platform);
     }
+    let name = path.display().to_string();
     let mut subject = Subject::new(source.to_string(), platform);
     let mut add = |member: Option<&str>, report| {
         subject.files.push(Audited {
