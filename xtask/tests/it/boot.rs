@@ -198,7 +198,7 @@ fn the_image_is_run_as_its_configuration_says_and_its_volume_stays() {
     let mut entries = vec![
         Entry::file("bin/busybox", busybox(&cx), 0o755),
         Entry::file("www/ready", "yes\n", 0o644),
-        Entry::file("etc/passwd", "blog:x:1234:1235::/home/blog:/bin/sh\n", 0o644),
+        Entry::file("etc/passwd", "blog:x:1234:1235::/srv/blog:/bin/sh\n", 0o644),
         Entry::file("etc/group", "blog:x:1235:\nmore:x:1236:blog\n", 0o644),
         Entry::directory("data", 0o750).owned_by(1234, 1235),
         Entry::file("data/file", "from the image\n", 0o640).owned_by(1234, 1235),
@@ -224,7 +224,7 @@ fn the_image_is_run_as_its_configuration_says_and_its_volume_stays() {
             "process 1",
             "directory /data",
             "variable a 'b' $c \\ \"d\"",
-            "home /home/blog",
+            "home /srv/blog",
             "root bin data dev etc proc script sys www ",
             "devices fd full null ptmx pts random shm stderr stdin stdout tty urandom zero ",
             before,
