@@ -1,27 +1,24 @@
 //! Following control flow through the spans of a file.
 
-use super::step::{Away, Next, Registers, Step, Target, Value, arm, thumb};
+use super::registers::Registers;
+use super::step::{Next, Step, Target, arm, thumb};
 use super::{Counts, Evidence, Method, State, Walk};
 use crate::elf::Encoding;
 use crate::elf::code::{Code, Mapping, Origin, Span};
 use crate::isa::decode::{self, Features, Verdict};
 
-/// How many words a run must have that nothing leads to.
-pub const MIN_RUN: usize = 8;
 /// How far is looked ahead to see whether words read as code.
-const AHEAD: usize = 64;
+pub(super) const AHEAD: usize = 64;
 /// How often the walk begins anew with what is now known of literals.
 const PASSES: usize = 3;
-/// Most entries of a jump table.
-const MAX_TABLE: u32 = 4096;
 
 // Of `Map::data`.
 const LITERAL: u8 = 1;
 const KNOWN_LITERAL: u8 = 2;
 const MAPPED: u8 = 4;
-const PADDING: u8 = 8;
+pub(super) const PADDING: u8 = 8;
 /// Of `Map::thumb`: there is a second half.
-const WIDE: u8 = 0x10;
+pub(super) const WIDE: u8 = 0x10;
 
 /// What is known of each halfword of a span.
 #[derive(Debug)]
@@ -48,7 +45,7 @@ pub(super) fn level(mark: u8) -> Option<Evidence> {
 
 /// Whether an address must read as code to be believed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Doubt {
+pub(super) enum Doubt {
     None,
     /// It must.
     Inside,
@@ -70,7 +67,7 @@ pub(super) struct Flow<'a> {
     /// Where functions begin, in any order.
     pub(super) functions: Vec<u32>,
     /// Tables without a known length: what they point to, if they are tables.
-    pointed: Vec<(Target, Doubt)>,
+    pub(super) pointed: Vec<(Target, Doubt)>,
     last: usize,
 }
 
@@ -110,7 +107,7 @@ pub(super) fn walk(code: &Code<'_>, features: Features) -> Walk {
 }
 
 impl<'a> Flow<'a> {
-    fn new(code: &'a Code<'a>, features: Features) -> Self {
+    pub(super) fn new(code: &'a Code<'a>, features: Features) -> Self {
         let maps = code
             .spans
             .iter()
@@ -131,7 +128,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    fn span_at(&mut self, address: u32) -> Option<usize> {
+    pub(super) fn span_at(&mut self, address: u32) -> Option<usize> {
         // Most questions are about where the last one was.
         if let Some(span) = self.code.spans.get(self.last)
             && address >= span.address
@@ -145,7 +142,7 @@ impl<'a> Flow<'a> {
     }
 
     /// The instruction at an address: its span, its word (Thumb: first half above), and where execution goes.
-    fn read(&mut self, target: Target) -> Option<(usize, u32, Step)> {
+    pub(super) fn read(&mut self, target: Target) -> Option<(usize, u32, Step)> {
         let index = self.span_at(target.address)?;
         let span = &self.code.spans[index];
         let (word, step) = read_in(self.code.instructions, span, target)?;
@@ -153,7 +150,7 @@ impl<'a> Flow<'a> {
     }
 
     /// A word of data in a span.
-    fn data_word(&mut self, address: u32, size: u8) -> Option<u32> {
+    pub(super) fn data_word(&mut self, address: u32, size: u8) -> Option<u32> {
         let index = self.span_at(address)?;
         let span = &self.code.spans[index];
         let at = (address - span.address) as usize;
@@ -165,11 +162,11 @@ impl<'a> Flow<'a> {
         }))
     }
 
-    fn is_relocated(&self, address: u32) -> bool {
+    pub(super) fn is_relocated(&self, address: u32) -> bool {
         self.code.relocatable && self.code.relocated.binary_search(&address).is_ok()
     }
 
-    fn mark(&mut self, index: usize, target: Target, wide: bool, evidence: Evidence) {
+    pub(super) fn mark(&mut self, index: usize, target: Target, wide: bool, evidence: Evidence) {
         let span = &self.code.spans[index];
         let map = &mut self.maps[index];
         let mark = evidence as u8 + 1;
@@ -179,7 +176,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    fn marked(&self, index: usize, target: Target) -> Option<Evidence> {
+    pub(super) fn marked(&self, index: usize, target: Target) -> Option<Evidence> {
         let span = &self.code.spans[index];
         level(match target.state {
             State::Arm => self.maps[index].arm[cell(span, target.address) / 2],
@@ -188,7 +185,7 @@ impl<'a> Flow<'a> {
     }
 
     /// What mapping symbols say: everything between them, whether anything leads there or not.
-    fn mapped(&mut self) {
+    pub(super) fn mapped(&mut self) {
         let code = self.code;
         for (index, (address, mapping, span_index)) in code.marks.iter().enumerate() {
             let span = &code.spans[*span_index];
@@ -223,7 +220,7 @@ impl<'a> Flow<'a> {
     }
 
     /// Where mapped code goes, if mapping symbols do not call that code too.
-    fn queue_mapped(&mut self) {
+    pub(super) fn queue_mapped(&mut self) {
         let code = self.code;
         for (index, (address, mapping, span_index)) in code.marks.iter().enumerate() {
             let state = match mapping {
@@ -292,7 +289,7 @@ impl<'a> Flow<'a> {
     }
 
     /// Queues what is not known as well already.
-    fn push(&mut self, target: Target, evidence: Evidence, doubt: Doubt) {
+    pub(super) fn push(&mut self, target: Target, evidence: Evidence, doubt: Doubt) {
         let aligned = target.state == State::Thumb || target.address & 3 == 0;
         let Some(index) = self.span_at(target.address).filter(|_| aligned) else {
             return;
@@ -306,7 +303,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    fn starts(&mut self) {
+    pub(super) fn starts(&mut self) {
         let code = self.code;
         for origin in [Origin::Called, Origin::Unwound, Origin::Pointed, Origin::Guessed] {
             let usual = self.usual_state();
@@ -365,7 +362,7 @@ impl<'a> Flow<'a> {
     }
 
     /// Whether there is any code in this state.
-    fn has(&self, state: State) -> bool {
+    pub(super) fn has(&self, state: State) -> bool {
         self.maps.iter().any(|map| match state {
             State::Arm => map.arm.iter().any(|mark| *mark != 0),
             State::Thumb => map.thumb.iter().any(|mark| *mark != 0),
@@ -373,7 +370,7 @@ impl<'a> Flow<'a> {
     }
 
     /// The state of most of what was found so far.
-    fn usual_state(&self) -> State {
+    pub(super) fn usual_state(&self) -> State {
         let count = |marks: &[u8]| marks.iter().take(1 << 14).filter(|mark| **mark != 0).count();
         let (arm, thumb) = self.maps.iter().fold((0, 0), |(arm, thumb), map| {
             (arm + count(&map.arm), thumb + count(&map.thumb))
@@ -381,7 +378,7 @@ impl<'a> Flow<'a> {
         if thumb > arm { State::Thumb } else { State::Arm }
     }
 
-    fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         while let Some(item) = self.queue.pop() {
             if item.doubt != Doubt::None && !self.reads_as_code(item.target, item.doubt) {
                 continue;
@@ -391,7 +388,7 @@ impl<'a> Flow<'a> {
     }
 
     /// From one address on, as long as execution surely goes on.
-    fn trace(&mut self, from: Target, evidence: Evidence) {
+    pub(super) fn trace(&mut self, from: Target, evidence: Evidence) {
         let mut here = from;
         let mut registers = Registers::default();
         let mut conditional = 0u8;
@@ -473,7 +470,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    fn literal(&mut self, address: u32, size: u32) {
+    pub(super) fn literal(&mut self, address: u32, size: u32) {
         let Some(index) = self.span_at(address) else { return };
         let span = &self.code.spans[index];
         let (from, to) = (cell(span, address), cell(span, address.saturating_add(size - 1)));
@@ -484,202 +481,12 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// `blx` of a register whose content is known.
-    fn call_by_register(&mut self, here: Target, word: u32, registers: &Registers, evidence: Evidence) {
-        let register = match here.state {
-            State::Arm if word & 0x0fff_fff0 == 0x012f_ff30 => word as u8 & 15,
-            State::Thumb if word & 0xff87 == 0x4780 => (word >> 3) as u8 & 15,
-            _ => return,
-        };
-        if let Value::Constant(address) = registers.get(register) {
-            self.exchange(address, evidence);
-        }
-    }
-
-    fn exchange(&mut self, address: u32, evidence: Evidence) {
-        let state = if address & 1 == 1 { State::Thumb } else { State::Arm };
-        let target = Target {
-            address: address & !1,
-            state,
-        };
-        // What was put together from literals is believed only if it is an address of code and reads as such.
-        if self
-            .span_at(target.address)
-            .is_some_and(|span| self.code.spans[span].expected)
-        {
-            self.functions.push(target.address);
-            self.push(target, evidence, Doubt::Fresh);
-        }
-    }
-
-    /// An address in a register that is one of code: of a function that is passed on, most often.
-    fn computed(&mut self, state: State, word: u32, width: u32, registers: &Registers) {
-        // `add d, pc, m` and `add d, m, pc`; in Thumb state `add d, pc`.
-        let register = match (state, width) {
-            (State::Arm, _) if word & 0x0fff_0ff0 == 0x008f_0000 || word & 0x0ff0_0fff == 0x0080_000f => {
-                word >> 12 & 15
-            }
-            (State::Thumb, 2) if word & 0xff78 == 0x4478 => word & 7 | word >> 4 & 8,
-            _ => return,
-        };
-        if let Value::Constant(address) = registers.get(register as u8) {
-            let state = if address & 1 == 1 { State::Thumb } else { State::Arm };
-            let address = address & !1;
-            if self.span_at(address).is_some_and(|span| self.code.spans[span].expected) {
-                self.pointed.push((Target { address, state }, Doubt::Fresh));
-            }
-        }
-    }
-
-    fn away(&mut self, to: Away, here: Target, registers: &Registers, evidence: Evidence) {
-        let pc = here.address.wrapping_add(if here.state == State::Arm { 8 } else { 4 });
-        let bound = registers.compared.map(|last| last.saturating_add(1).min(MAX_TABLE));
-        let constant = |register: u8, pc: u32| match registers.get(register) {
-            _ if register == 15 => Some(pc),
-            Value::Constant(value) => Some(value),
-            _ => None,
-        };
-        match to {
-            Away::Unknown => {}
-            Away::Exchange(15) => {
-                let address = pc & !3;
-                self.push(
-                    Target {
-                        address,
-                        state: State::Arm,
-                    },
-                    evidence,
-                    Doubt::None,
-                );
-            }
-            Away::Exchange(register) | Away::Register(register) => match registers.get(register) {
-                Value::Constant(address) if matches!(to, Away::Exchange(_)) => self.exchange(address, evidence),
-                Value::Constant(address) => {
-                    let target = Target {
-                        address: address & !1,
-                        state: here.state,
-                    };
-                    self.push(target, evidence, Doubt::Inside);
-                }
-                Value::Sum {
-                    base,
-                    table,
-                    size,
-                    signed,
-                } => self.table(table, size, bound, here.state, evidence, |entry| {
-                    Some(base.wrapping_add(extend(entry, size, signed)))
-                }),
-                _ => {}
-            },
-            Away::Literal(address) => {
-                if !self.is_relocated(address)
-                    && let Some(address) = self.data_word(address, 4)
-                {
-                    self.exchange(address, evidence);
-                }
-            }
-            Away::Indexed { base } => {
-                if let Some(table) = constant(base, pc) {
-                    self.table(table, 4, bound, here.state, evidence, Some);
-                }
-            }
-            Away::Distances { base, size } => {
-                if let Some(table) = constant(base, pc) {
-                    self.table(table, size, bound, here.state, evidence, |entry| {
-                        Some(pc.wrapping_add(2 * entry))
-                    });
-                }
-            }
-            Away::Sum { a, b, shift } => {
-                let entry = match (registers.get(b), registers.get(a)) {
-                    (Value::Entry { table, size, signed }, _) if b != 15 => Some((table, size, signed, a, shift)),
-                    (_, Value::Entry { table, size, signed }) if a != 15 && shift == 0 => {
-                        Some((table, size, signed, b, 0))
-                    }
-                    _ => None,
-                };
-                match (entry, constant(a, pc), constant(b, pc)) {
-                    (Some((table, size, signed, base, shift)), ..) => {
-                        if let Some(base) = constant(base, pc) {
-                            self.table(table, size, bound, here.state, evidence, |entry| {
-                                Some(base.wrapping_add(extend(entry, size, signed) << shift))
-                            });
-                        }
-                    }
-                    (None, Some(a), Some(b)) => {
-                        let address = a.wrapping_add(b << shift) & !1;
-                        self.push(
-                            Target {
-                                address,
-                                state: here.state,
-                            },
-                            evidence,
-                            Doubt::Inside,
-                        );
-                    }
-                    // Into a row of branches, or into the middle of a loop that is written out.
-                    (None, Some(_), None) if a == 15 => self.row(pc, bound, here.state, evidence),
-                    _ => {}
-                }
-            }
-        }
-    }
-
-    /// The words at `at` are branches, one for each case, or code that can be entered anywhere.
-    fn row(&mut self, at: u32, bound: Option<u32>, state: State, evidence: Evidence) {
-        let mut target = Target { address: at, state };
-        for _ in 0..bound.unwrap_or(MAX_TABLE) {
-            let Some((_, _, step)) = self.read(target) else { return };
-            self.push(target, evidence, Doubt::Inside);
-            if !matches!(step.next, Next::Branch { conditional: false, .. }) {
-                return;
-            }
-            target.address = target.address.wrapping_add(step.width);
-        }
-    }
-
-    /// A table of targets. Without a known length it ends where the first of its targets begins, and what it points to must
-    /// read as code.
-    fn table(
-        &mut self,
-        table: u32,
-        size: u8,
-        bound: Option<u32>,
-        state: State,
-        evidence: Evidence,
-        target: impl Fn(u32) -> Option<u32>,
-    ) {
-        let mut end = u32::MAX;
-        for index in 0..bound.unwrap_or(MAX_TABLE) {
-            let at = table.wrapping_add(index * u32::from(size));
-            if at >= end {
-                return;
-            }
-            let Some(address) = self.data_word(at, size).and_then(&target) else {
-                return;
-            };
-            let address = address & !1;
-            if self.span_at(address).is_none() || state == State::Arm && address & 3 != 0 {
-                return;
-            }
-            self.literal(at, u32::from(size));
-            if address > table {
-                end = end.min(address);
-            }
-            let target = Target { address, state };
-            match bound {
-                Some(_) => self.push(target, evidence, Doubt::Inside),
-                None => self.pointed.push((target, Doubt::Inside)),
-            }
-        }
-    }
-
     pub(super) fn verdict(&self, word: u32, step: Step, state: State) -> Verdict {
         judge_word(word, step.width, state, self.features)
     }
 
     /// Whether this reads as code, up to the first instruction that does not fall through.
-    fn reads_as_code(&mut self, from: Target, doubt: Doubt) -> bool {
+    pub(super) fn reads_as_code(&mut self, from: Target, doubt: Doubt) -> bool {
         if from.state == State::Arm && from.address & 3 != 0 {
             return false;
         }
@@ -739,7 +546,7 @@ impl<'a> Flow<'a> {
     }
 
     /// Neither data nor the inside of another instruction.
-    fn free(&self, index: usize, at: Target, width: u32) -> bool {
+    pub(super) fn free(&self, index: usize, at: Target, width: u32) -> bool {
         let span = &self.code.spans[index];
         let map = &self.maps[index];
         let from = cell(span, at.address);
@@ -760,7 +567,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    fn could_be_code(&mut self, target: Target) -> bool {
+    pub(super) fn could_be_code(&mut self, target: Target) -> bool {
         let aligned = target.state == State::Thumb || target.address & 3 == 0;
         match self.span_at(target.address) {
             Some(index) if aligned => {
@@ -772,129 +579,12 @@ impl<'a> Flow<'a> {
     }
 
     /// Whether some word was taken both for a literal and, not surely, for code.
-    fn literals_in_code(&self) -> bool {
+    pub(super) fn literals_in_code(&self) -> bool {
         self.maps.iter().any(|map| {
             map.data.iter().enumerate().any(|(half, byte)| {
                 byte & (LITERAL | KNOWN_LITERAL) == LITERAL && (map.arm[half / 2] != 0 || map.thumb[half] != 0)
             })
         })
-    }
-
-    /// What nothing leads to, and reads as code all the same.
-    fn gaps(&mut self) {
-        for index in 0..self.code.spans.len() {
-            let span = &self.code.spans[index];
-            if !span.expected {
-                continue;
-            }
-            let mut state = self.usual_state();
-            let mut at = span.address.next_multiple_of(2);
-            let end = span.end();
-            // Whether the last thing before was code that does not fall through here, or its literals.
-            let mut begins = true;
-            while at < end {
-                let half = cell(span, at);
-                let map = &self.maps[index];
-                if map.arm[half / 2] != 0 {
-                    (state, begins) = (State::Arm, true);
-                    at = (at & !3) + 4;
-                    continue;
-                }
-                if map.thumb[half] != 0 {
-                    (state, begins) = (State::Thumb, true);
-                    at += if map.thumb[half] & WIDE != 0 { 4 } else { 2 };
-                    continue;
-                }
-                if map.data[half] != 0 {
-                    at += 2;
-                    continue;
-                }
-                at = self.gap(index, at, state, &mut begins);
-            }
-        }
-    }
-
-    /// One step through a gap: padding, a run that reads as code, or something that does not. Returns where to go on.
-    fn gap(&mut self, index: usize, at: u32, state: State, begins: &mut bool) -> u32 {
-        let code = self.code;
-        let span = &code.spans[index];
-        let unit = if state == State::Arm { 4 } else { 2 };
-        let aligned = at.next_multiple_of(unit);
-        if aligned != at {
-            self.maps[index].data[cell(span, at)] |= PADDING;
-            return at + 2;
-        }
-        let start = Target { address: at, state };
-        let mut here = start;
-        let (mut count, mut always, mut ended) = (0usize, 0usize, false);
-        let mut conditional = 0u8;
-        let mut called = false;
-        while count < AHEAD {
-            let Some((word, step)) = read_in(code.instructions, span, here) else {
-                break;
-            };
-            if count == 0 && (word == 0 || is_padding(word, step.width)) {
-                let halves = (step.width / 2) as usize;
-                let from = cell(span, at);
-                self.maps[index].data[from..from + halves].fill(PADDING);
-                return at + step.width;
-            }
-            let odd = matches!(
-                self.verdict(word, step, state),
-                Verdict::Undefined | Verdict::Unpredictable { .. }
-            );
-            if odd || word == 0 || !self.free(index, here, step.width) {
-                // A call that does not return, and its literals.
-                ended = called;
-                break;
-            }
-            called = matches!(step.next, Next::Call(_));
-            let reachable = match step.next {
-                Next::Call(Some(target)) | Next::Branch { target, .. } => {
-                    self.is_relocated(here.address) || self.could_be_code(target)
-                }
-                _ => true,
-            };
-            if !reachable {
-                break;
-            }
-            count += 1;
-            // NEON, barriers and hints for the cache have no condition.
-            always += usize::from(state == State::Thumb || word >> 28 == 14 || matches!(word >> 24, 0xf2..=0xf7));
-            let in_it = conditional > 0;
-            conditional = if step.it > 0 {
-                step.it
-            } else {
-                conditional.saturating_sub(1)
-            };
-            here.address += step.width;
-            ended = match step.next {
-                Next::Branch { conditional, .. } | Next::Away { conditional, .. } => !conditional && !in_it,
-                _ => false,
-            };
-            if ended {
-                break;
-            }
-            if here.address < span.end() && self.marked(index, here).is_some() {
-                ended = true;
-                break;
-            }
-        }
-        let long = count >= MIN_RUN || *begins && count >= 2;
-        if (ended || count == AHEAD)
-            && long
-            && 2 * always >= count
-            && (state == State::Arm || *begins || count >= 2 * MIN_RUN)
-        {
-            self.functions.push(at);
-            self.trace(start, Evidence::Reads);
-            self.drain();
-            *begins = true;
-            return here.address;
-        }
-        *begins = false;
-        // Nothing that begins within the run gets farther than it.
-        here.address.max(at + unit)
     }
 }
 
@@ -930,7 +620,7 @@ pub(super) fn read_in(encoding: Encoding, span: &Span<'_>, target: Target) -> Op
     }
 }
 
-fn halves(word: u32, width: u32) -> (u16, u16) {
+pub(super) fn halves(word: u32, width: u32) -> (u16, u16) {
     match width {
         2 => (word as u16, 0),
         _ => ((word >> 16) as u16, word as u16),
@@ -963,18 +653,10 @@ pub(super) fn cell(span: &Span<'_>, address: u32) -> usize {
 }
 
 /// What assemblers fill gaps with: `nop`, `mov r0, r0`, `mov r8, r8`.
-fn is_padding(word: u32, width: u32) -> bool {
+pub(super) fn is_padding(word: u32, width: u32) -> bool {
     match width {
         2 => matches!(word, 0xbf00 | 0x46c0 | 0),
         _ => matches!(word, 0xe320_f000 | 0xe1a0_0000 | 0xf3af_8000 | 0),
-    }
-}
-
-fn extend(entry: u32, size: u8, signed: bool) -> u32 {
-    match (signed, size) {
-        (true, 1) => entry as u8 as i8 as u32,
-        (true, 2) => entry as u16 as i16 as u32,
-        _ => entry,
     }
 }
 

@@ -16,7 +16,10 @@
 //! In a file with mapping symbols `$d` is believed, unless control flow says otherwise.
 
 mod flow;
+mod gaps;
 mod judge;
+mod jumps;
+mod registers;
 mod step;
 
 use std::sync::Arc;
@@ -25,7 +28,7 @@ use super::decode::{Feature, Features};
 use crate::elf::ElfError;
 use crate::elf::code::Code;
 
-pub use flow::MIN_RUN;
+pub use gaps::MIN_RUN;
 
 /// State of the processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

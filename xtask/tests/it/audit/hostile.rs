@@ -1,10 +1,14 @@
 //! Cut, flipped and lying files: an error or a finding, never a panic, never a long loop.
 
+use std::path::Path;
+
 use super::builder::{Builder, Tags};
 use super::{HARD, MUSL, expectation, fixture};
 use xtask::audit::{audit, inspect};
 use xtask::elf::arm::{Attributes, AttributesError, MAX_SIZE};
 use xtask::elf::{Elf, Encoding, MAX_ENTRIES};
+use xtask::isa::decode::Features;
+use xtask::isa::walk::walk;
 use xtask::target::Platform;
 
 /// xorshift64: the same mutations on every machine.
@@ -306,4 +310,47 @@ fn big_endian_attributes_are_read_as_such() {
     let report = audit(elf.build(), &expectation("x", MUSL)).unwrap_err();
     let rules: Vec<&str> = report.findings.iter().map(|finding| finding.rule.id()).collect();
     assert_eq!(rules, ["elf.encoding"]);
+}
+
+/// A part of what the fuzzer (`fuzz/`) made of the fixtures, chosen for the branches that it takes.
+#[test]
+fn what_the_fuzzer_found_is_read_or_refused() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/fuzz");
+    let mut count = 0;
+    for file in std::fs::read_dir(directory).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        for platform in Platform::ALL {
+            let report = inspect(&bytes, "fuzzed", platform, None, &[]);
+            assert!(!report.checks.is_empty() && !report.text().is_empty());
+        }
+        count += 1;
+    }
+    assert!(count > 20, "{count} files");
+}
+
+/// Sections, symbols, segments and tables that lie about code: cost and result stay bounded by the file.
+#[test]
+fn lies_about_code_are_bounded() {
+    let mut random = Random(0x5eed_0000_0000_0007);
+    for seed in [fixture("v6-hiding-v7"), fixture("v6-gnueabi"), fixture("v6-library")] {
+        for _ in 0..3_000 {
+            let mut bytes = seed.clone();
+            // Words of headers and tables: offsets, sizes, addresses, counts, relocations, index tables.
+            for _ in 0..=random.below(3) {
+                let at = random.below(bytes.len() / 4) * 4;
+                let word = match random.below(4) {
+                    0 => 0xffff_ffff,
+                    1 => 0x8000_0000,
+                    2 => random.below(bytes.len()) as u32,
+                    _ => random.next() as u32,
+                };
+                bytes[at..at + 4].copy_from_slice(&word.to_le_bytes());
+            }
+            if let Ok(Some(walk)) = walk(&bytes, Features::ARM1176) {
+                let counts = walk.counts;
+                assert!(counts.data + counts.unreached + counts.beside <= bytes.len() as u64);
+                assert!(walk.beyond.len() <= 2 * bytes.len(), "one a halfword and state at most");
+            }
+        }
+    }
 }
