@@ -75,6 +75,15 @@ impl FromStr for Source {
                 .parse()
                 .map(Source::DockerDaemon)
                 .map_err(|error: crate::oci::reference::ReferenceError| error.to_string()),
+            Some(("docker", rest)) => match rest.strip_prefix("//") {
+                Some(reference) => reference
+                    .parse()
+                    .map(Source::Registry)
+                    .map_err(|error: crate::oci::reference::ReferenceError| error.to_string()),
+                None => Err(format!(
+                    "`{text}`: an image of a registry is written docker://NAME[:TAG]"
+                )),
+            },
             Some((scheme, _))
                 if scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') =>
             {

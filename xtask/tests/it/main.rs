@@ -6,6 +6,7 @@ mod base;
 mod base_alpine;
 mod base_own;
 mod base_registry;
+mod boot;
 mod chain;
 mod cli;
 mod culprit;

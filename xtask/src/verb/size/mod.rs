@@ -87,7 +87,6 @@ fn read(cx: &Cx, policy: &Policy, layouts: &[String], bandwidth: Bandwidth) -> R
         // A path without a scheme is a file or a tree of files, and neither has a configuration.
         let opened = match source {
             Source::Path(_) => None,
-            // Of an image in a registry, what the Zero would pull.
             _ => Some(open(cx, &source, Platform::ArmV6, &|path| place(cx, path))?),
         };
         let Some(Opened::Images(store)) = opened else {

@@ -113,6 +113,18 @@ fn a_base_is_locked_updated_verified_and_exported() {
     let blob = workspace.path(&format!("out/alpine/blobs/sha256/{archive}"));
     assert_eq!(fs::read(blob).unwrap(), moved, "the layer is untouched");
 
+    // What is old is used, and said to be old.
+    workspace.edit("docker/bases.lock", "2026-09-01", "2020-09-01");
+    assert_eq!(list("old"), true);
+    let output = run(&["base", "export", "alpine", "out/old.tar"]).output().unwrap();
+    assert_eq!(code(&output), 0, "{}", output.error_text());
+    let said = output.error_text();
+    assert!(
+        said.contains("is of 2020-09-01") && said.contains("cargo xtask base update alpine"),
+        "{said}"
+    );
+    workspace.write("docker/bases.lock", &second);
+
     // Without the cache and without the mirror nothing is known, and that is no success.
     mirror.put("alpine-minirootfs-3.24.2-armhf.tar.gz", "");
     fs::remove_dir_all(&cache).unwrap();

@@ -122,14 +122,6 @@ pub fn registry(options: Options, places: Places) -> Registry {
     Registry::new(Client::new(options, Waits::new()), places, [])
 }
 
-/// A real server may think for longer than a scripted one.
-pub fn patient() -> Options {
-    Options {
-        idle: Duration::from_secs(20),
-        ..options()
-    }
-}
-
 pub fn user(host: &str, password: &str) -> Places {
     Places {
         environment: Some((host.to_owned(), "me".to_owned(), Secret::new(password))),
@@ -149,7 +141,7 @@ fn debians_registry_serves_what_skopeo_put_there() {
     let real = Real::start(dir.path(), None, None);
     let (content, index) = fill(dir.path(), &real, None);
     let cx = cx(&dir.path().join("cache"));
-    let registry = registry(patient(), Places::default());
+    let registry = registry(options(), Places::default());
     let pulled = registry
         .pull(&cx, &real.reference("a/b:tag"), Platform::ArmV6, Variants::Exact)
         .unwrap();
@@ -182,7 +174,7 @@ fn debians_registry_wants_a_password() {
     let (content, index) = fill(dir.path(), &real, Some("me:hunter2"));
     let cx = cx(&dir.path().join("cache"));
     let reference = real.reference("a/b:tag");
-    let pull = |places| registry(patient(), places).pull(&cx, &reference, Platform::ArmV6, Variants::Exact);
+    let pull = |places| registry(options(), places).pull(&cx, &reference, Platform::ArmV6, Variants::Exact);
     let error = text(&pull(Places::default()).unwrap_err());
     assert!(
         error.contains("is refused") && error.contains("docker login"),
@@ -206,7 +198,7 @@ fn debians_registry_with_a_companys_certificate() {
     let pull = |roots: &str| {
         let options = Options {
             roots: Some(roots.as_bytes().to_vec()),
-            ..patient()
+            ..options()
         };
         let places = user(&real.host, "hunter2");
         registry(options, places).pull(&cx, &real.reference("a/b:tag"), Platform::ArmV6, Variants::Exact)

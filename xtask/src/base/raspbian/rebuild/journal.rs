@@ -314,7 +314,7 @@ mod tests {
             verb: "Filling",
             what: "the disk".to_owned(),
             lines: 0,
-            run: Box::new(|stage| stage.run(&cx.shell.command("sh").args(["-c", "echo x >/dev/full"]))),
+            run: Box::new(|stage| stage.run(&cx.shell.command("sh").args(["-c", "head -c 9 /dev/zero >/dev/full"]))),
         };
         let error = work.run(&cx, &[phase]).unwrap_err();
         assert!(error.next_step().unwrap().contains("the disk is full"), "{error}");
