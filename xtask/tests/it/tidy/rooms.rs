@@ -202,16 +202,8 @@ fn monopolies(file: &str, source: &Source) -> Vec<Offence> {
         }
     }
     for (line, text) in source.strings() {
-<<<<<<< HEAD
         if matches!(text.as_str(), "cargo" | "CARGO") && room(file) != Some("compile") {
             add(*line, "only compile starts cargo; use `compile::cargo(cx)`".to_owned());
-=======
-        if matches!(text.as_str(), "cargo" | "CARGO") && !file.starts_with("xtask/src/compile") {
-            add(
-                *line,
-                "only compile.rs starts cargo; use `compile::cargo(cx)`".to_owned(),
-            );
->>>>>>> registry
         }
     }
     offences
