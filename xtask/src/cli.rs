@@ -121,6 +121,9 @@ pub struct ImageArgs {
     /// Take what the sources of the base have now, whatever docker/bases.lock says
     #[arg(long)]
     pub refresh: bool,
+    /// Accept no finding: neither waivers of xtask.toml nor guards that were checked
+    #[arg(long)]
+    pub strict: bool,
     /// Print the plan and do nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -218,8 +221,8 @@ pub use boot::BootArgs;
 /// `cargo xtask audit`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What is audited is any image, ours or not (oci:PATH, docker-archive:PATH, docker-daemon:NAME[:TAG]), the tar of a root file
-system (plain, gzip, xz, zstd), a directory, or a file. Every ELF file is found by its content, in every layer and in `ar`
+What is audited is any image, ours or not (oci:PATH, docker-archive:PATH, docker-daemon:NAME[:TAG], docker://REFERENCE), the
+tar of a root file system (plain, gzip, xz, zstd), a directory, or a file. Every ELF file is found by its content, in every layer and in `ar`
 archives too. Without arguments: all images in target/images.
 
 Examples:
@@ -230,13 +233,16 @@ Examples:
   cargo xtask audit docker-daemon:nginx:1 --json
   cargo xtask audit rootfs.tar.xz --sarif findings.sarif")]
 pub struct AuditArgs {
-    /// oci:PATH, docker-archive:PATH, docker-daemon:NAME[:TAG], or the path of a tar, a directory or a file
+    /// oci:PATH, docker-archive:PATH, docker-daemon:NAME[:TAG], docker://REFERENCE, or the path of a tar, a directory or a file
     #[arg(value_name = "SOURCE")]
     pub inputs: Vec<String>,
     /// Platform to hold it against [default: what an image's configuration says; linux/arm/v6 for all else]
     #[arg(long)]
     pub platform: Option<Platform>,
-    /// Ignore the waivers of xtask.toml
+    /// Show the code of a crate, a part of the tool chain or a function that the platform lacks, in the program compiled last
+    #[arg(long, value_name = "SYMBOL|CRATE", conflicts_with_all = ["inputs", "sarif"])]
+    pub explain: Option<String>,
+    /// Accept nothing: ignore the waivers of xtask.toml and guards that were checked
     #[arg(long)]
     pub strict: bool,
     /// Threads [default: one a processor]
@@ -317,13 +323,29 @@ pub enum BenchPart {
     Assemble,
     /// What a Pi pulls
     Size,
+    /// The audit of an image down to the instruction, against llvm-objdump
+    Audit,
     /// Memory and first answer under emulation
     Serve,
 }
 
 /// `cargo xtask doctor`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+With --toolchain it audits what a tool chain puts into every program: start files, libgcc or compiler_rt, libc, std.
+
+Examples:
+  cargo xtask doctor
+  cargo xtask doctor --toolchain arm-unknown-linux-musleabihf
+  cargo xtask doctor --toolchain arm-linux-gnueabihf --platform linux/arm/v7
+  cargo xtask doctor --toolchain /opt/cross --json")]
 pub struct DoctorArgs {
+    /// A triple of this product, a GNU compiler or the prefix of its name, or a directory with one
+    #[arg(long, value_name = "TOOLCHAIN")]
+    pub toolchain: Option<String>,
+    /// Platform to hold it against [default: the triple's; linux/arm/v6 for a GNU compiler for arm]
+    #[arg(long, requires = "toolchain")]
+    pub platform: Option<Platform>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

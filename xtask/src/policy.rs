@@ -164,8 +164,10 @@ pub struct CodeWaiverPolicy {
     pub krate: Option<String>,
     /// A part of the tool chain: `musl`, `libunwind`, `compiler_rt`, `std`.
     pub part: Option<String>,
-    /// A package of a base.
+    /// A package of a base, together with `file`.
     pub package: Option<String>,
+    /// Path of the file of the package, without the first `/`.
+    pub file: Option<String>,
     /// The version that was looked at.
     pub version: String,
     /// Symbols of functions; `*` stands for any run of characters.
@@ -184,6 +186,9 @@ impl CodeWaiverPolicy {
             (None, None, Some(name)) => Subject::Package(name.clone()),
             _ => return Err("audit.code-waivers: each names one of crate, part and package".to_owned()),
         };
+        if self.package.is_some() != self.file.is_some() {
+            return Err("audit.code-waivers: `package` and `file` go together".to_owned());
+        }
         let waiver = CodeWaiver {
             subject,
             version: self.version.clone(),
@@ -461,12 +466,12 @@ impl Policy {
             .collect()
     }
 
-    /// The waivers for code of a package of a base.
-    pub fn package_code_waivers(&self, platform: Platform, package: &str) -> Vec<CodeWaiver> {
+    /// The waivers for code of a file of a base.
+    pub fn base_code_waivers(&self, platform: Platform, file: &str) -> Vec<CodeWaiver> {
         self.audit
             .code_waivers
             .iter()
-            .filter(|waiver| waiver.platform == platform && waiver.package.as_deref() == Some(package))
+            .filter(|waiver| waiver.platform == platform && waiver.file.as_deref() == Some(file))
             .filter_map(|waiver| waiver.waiver().ok())
             .collect()
     }
@@ -551,6 +556,10 @@ mod tests {
             (
                 "crate = 'a'\npart = 'b'\nversion = '1'\nsymbols = ['a']\nguard = 'g'",
                 "one of",
+            ),
+            (
+                "package = 'libc6'\nversion = '1'\nsymbols = ['a']\nguard = 'g'",
+                "go together",
             ),
             ("crate = 'a'\nversion = ''\nsymbols = ['a']\nguard = 'g'", "version"),
             ("crate = 'a'\nversion = '1'\nsymbols = []\nguard = 'g'", "symbols"),

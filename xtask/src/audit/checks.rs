@@ -111,6 +111,18 @@ impl Checks {
         }
     }
 
+    /// One finding less: the check was waived.
+    pub(super) fn accept(&mut self, rule: Rule, found: &str, reason: &str) {
+        self.findings
+            .retain(|finding| !(finding.rule == rule && finding.found == found));
+        for check in &mut self.checks {
+            if check.rule == rule && check.found == found {
+                check.outcome = Outcome::Waived;
+                check.waived = Some(reason.to_owned());
+            }
+        }
+    }
+
     pub(super) fn note(&mut self, rule: Rule, found: impl Into<String>) {
         self.checks.push(Check {
             rule,

@@ -3,6 +3,7 @@
 //! Fail closed: what cannot be read, is not known or is not said is a finding. All findings are collected, so that one run
 //! shows all there is to repair. A [`Binary`] exists only for bytes without findings.
 
+pub mod accuse;
 mod checks;
 pub mod code;
 mod glibc;
@@ -16,8 +17,10 @@ pub mod waive;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::culprit::list::Culprit;
 use crate::elf::strip::{Keep, same_code, strip};
 use crate::target::{FloatAbi, Platform, Target};
+use accuse::CodePolicy;
 use checks::{Checks, Origin};
 use code::Code;
 
@@ -76,6 +79,11 @@ impl Binary {
 }
 
 impl Binary {
+    /// Who brought what: how it got into the program can be filled in later, since cargo has to be asked for that.
+    pub fn culprits_mut(&mut self) -> &mut [Culprit] {
+        &mut self.report.culprits
+    }
+
     /// The same program without names, as it is shipped: every loaded byte is shown to be the same as in what was audited.
     /// The report is of the shipped bytes then, and says what was audited.
     ///
@@ -128,8 +136,13 @@ fn digest_of(bytes: &[u8]) -> String {
 
 /// Audits a program that is to go into an image. The error is the report with all findings.
 pub fn audit(bytes: Vec<u8>, expectation: &Expectation) -> Result<Binary, Box<Report>> {
+    audit_with(bytes, expectation, &CodePolicy::default())
+}
+
+/// The same, with what is known of the program's code and what the policy says to it.
+pub fn audit_with(bytes: Vec<u8>, expectation: &Expectation, policy: &CodePolicy) -> Result<Binary, Box<Report>> {
     let mut checks = Checks::new(expectation.platform, Origin::Compiled);
-    let mut code = None;
+    let (mut code, mut culprits) = (None, Vec::new());
     if let Some(elf) = checks.readable(&bytes) {
         checks.target(expectation.target);
         checks.identity(&elf);
@@ -138,10 +151,21 @@ pub fn audit(bytes: Vec<u8>, expectation: &Expectation) -> Result<Binary, Box<Re
         checks.linking(&elf, expectation);
         checks.hardening(&elf);
         code = checks.code(&bytes, &elf);
+        culprits = code
+            .as_ref()
+            .map_or_else(Vec::new, |code| checks.accuse(&bytes, code, policy));
     }
     checks.waive(&expectation.waivers);
     let triple = Some(expectation.target.triple.to_owned());
-    let report = conclude(&bytes, &expectation.file, expectation.platform, triple, checks, code);
+    let report = conclude(
+        &bytes,
+        &expectation.file,
+        expectation.platform,
+        triple,
+        checks,
+        code,
+        culprits,
+    );
     if report.findings.is_empty() {
         Ok(Binary { bytes, report })
     } else {
@@ -159,12 +183,29 @@ pub fn inspect(
     float_abi: Option<FloatAbi>,
     waivers: &[Waiver],
 ) -> Report {
-    judge(bytes, file, platform, float_abi, Origin::Base, waivers)
+    inspect_with(bytes, file, platform, float_abi, waivers, &CodePolicy::default())
+}
+
+/// The same, with what is known of the file's code and what the policy says to it.
+pub fn inspect_with(
+    bytes: &[u8],
+    file: &str,
+    platform: Platform,
+    float_abi: Option<FloatAbi>,
+    waivers: &[Waiver],
+    policy: &CodePolicy,
+) -> Report {
+    judge(bytes, file, platform, float_abi, Origin::Base, waivers, policy)
 }
 
 /// The same for a file of which nothing is known.
 pub fn inspect_file(bytes: &[u8], file: &str, platform: Platform) -> Report {
-    judge(bytes, file, platform, None, Origin::Given, &[])
+    inspect_file_with(bytes, file, platform, &CodePolicy::default())
+}
+
+/// The same, with what is known of the file's code and what the policy says to it.
+pub fn inspect_file_with(bytes: &[u8], file: &str, platform: Platform, policy: &CodePolicy) -> Report {
+    judge(bytes, file, platform, None, Origin::Given, &[], policy)
 }
 
 fn judge(
@@ -174,16 +215,20 @@ fn judge(
     float_abi: Option<FloatAbi>,
     origin: Origin,
     waivers: &[Waiver],
+    policy: &CodePolicy,
 ) -> Report {
     let mut checks = Checks::new(platform, origin);
-    let mut code = None;
+    let (mut code, mut culprits) = (None, Vec::new());
     if let Some(elf) = checks.readable(bytes) {
         checks.identity(&elf);
         checks.arm(&elf, float_abi);
         code = checks.code(bytes, &elf);
+        culprits = code
+            .as_ref()
+            .map_or_else(Vec::new, |code| checks.accuse(bytes, code, policy));
     }
     checks.waive(waivers);
-    conclude(bytes, file, platform, None, checks, code)
+    conclude(bytes, file, platform, None, checks, code, culprits)
 }
 
 fn conclude(
@@ -193,6 +238,7 @@ fn conclude(
     triple: Option<String>,
     checks: Checks,
     code: Option<Code>,
+    culprits: Vec<Culprit>,
 ) -> Report {
     let (checks, findings) = checks.finish();
     Report {
@@ -210,5 +256,6 @@ fn conclude(
         checks,
         findings,
         code,
+        culprits,
     }
 }

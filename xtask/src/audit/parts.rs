@@ -64,3 +64,16 @@ fn has_code(bytes: &[u8]) -> bool {
             .any(|section| section.kind() == SectionKind::Text && section.size() > 0),
     }
 }
+
+/// How many members of an archive are LLVM bitcode (`BC` 0xc0 0xde): what link-time optimisation will compile, and nobody can
+/// judge before.
+pub fn bitcode(bytes: &[u8]) -> usize {
+    let Ok(archive) = ArchiveFile::parse(bytes) else {
+        return 0;
+    };
+    let members = archive.members().take(MEMBERS).filter_map(Result::ok);
+    let is_bitcode = |content: &[u8]| content.starts_with(b"BC\xc0\xde");
+    members
+        .filter(|member| member.data(bytes).is_ok_and(is_bitcode))
+        .count()
+}

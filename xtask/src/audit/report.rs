@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::code::Code;
+use crate::culprit::list::Culprit;
 use crate::target::Platform;
 
 macro_rules! rules {
@@ -118,6 +119,8 @@ rules! {
     Platform = "image.platform", "Platform";
     /// What an image starts is in it.
     Program = "image.program", "Program";
+    /// Whose code it is can be told.
+    Culprit = "code.culprit", "Culprits";
     /// What is shipped has the code of what was audited.
     SameCode = "strip.code", "Code after stripping";
     /// Every waiver of the policy still has its finding.
@@ -216,6 +219,9 @@ pub struct Report {
     pub checks: Vec<Check>,
     /// The checks that failed, with what to do.
     pub findings: Vec<Finding>,
+    /// Who brought what the platform lacks, accepted or not; most of what is not first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub culprits: Vec<Culprit>,
     /// What was decoded; `None` where nothing was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Code>,
@@ -238,6 +244,7 @@ impl Report {
             depth: Depth::Tags,
             audited: None,
             code: None,
+            culprits: Vec::new(),
             checks: vec![Check {
                 rule,
                 outcome: Outcome::Failed,
@@ -338,6 +345,9 @@ impl Report {
             if next.is_none_or(|next| next.hint != finding.hint) {
                 text.push_str(&format!("hint: {}\n", escape(&finding.hint)));
             }
+        }
+        for culprit in &self.culprits {
+            text.push_str(&format!("brought by {}\n", escape(&culprit.line())));
         }
         let verdict = match self.findings.len() {
             0 => "no findings".to_owned(),

@@ -21,8 +21,7 @@ pub fn sarif(subjects: &[Subject]) -> Value {
             json!({"location": {"uri": uri(&subject.source)}, "description": {"text": subject.platform.to_string()}}),
         );
         for finding in &subject.findings {
-            let digest = subject.manifest.as_deref().unwrap_or_default();
-            results.push(result(finding, image, &uri(&subject.source), &subject.source, digest));
+            results.push(result(finding, image, &uri(&subject.source), &subject.source, 0));
         }
         for file in &subject.files {
             let index = artifacts.len();
@@ -38,13 +37,7 @@ pub fn sarif(subjects: &[Subject]) -> Value {
             }
             artifacts.push(artifact);
             for finding in &file.report.findings {
-                results.push(result(
-                    finding,
-                    index,
-                    &uri(&place),
-                    &file.report.file,
-                    &file.report.digest,
-                ));
+                results.push(result(finding, index, &uri(&place), &file.report.file, file.layer));
             }
         }
     }
@@ -73,7 +66,7 @@ fn place(file: &Audited) -> String {
     }
 }
 
-fn result(finding: &Finding, artifact: usize, uri: &str, file: &str, digest: &str) -> Value {
+fn result(finding: &Finding, artifact: usize, uri: &str, file: &str, layer: usize) -> Value {
     let index = Rule::ALL.iter().position(|rule| *rule == finding.rule);
     let text = format!(
         "{file}: {}: {}, expected {}. {}",
@@ -90,7 +83,7 @@ fn result(finding: &Finding, artifact: usize, uri: &str, file: &str, digest: &st
         "message": {"text": text},
         "locations": [{"physicalLocation": {"artifactLocation": {"uri": uri, "index": artifact}}}],
         // What a code host recognises a finding by from one run to the next.
-        "partialFingerprints": {"finding/v1": format!("{digest}/{}/{}", finding.rule.id(), finding.found)},
+        "partialFingerprints": {"finding/v1": format!("{layer}/{uri}/{}/{}", finding.rule.id(), finding.found)},
     })
 }
 

@@ -185,7 +185,7 @@ pub fn first_of<'a>(
             }),
         }
     }
-    Err(none_works(cx, request, failures))
+    Err(none_works(cx, request, failures).context(request.name()))
 }
 
 /// The error when no source works: each with its reason, and the one step that would help here.
@@ -199,7 +199,7 @@ pub fn none_works(cx: &Cx, request: &Request<'_>, mut failures: Vec<Failure>) ->
         return Error::new(format!("{} names no source of {}", catalogue::FILE, request.base))
             .hint("its comments say which kinds there are");
     }
-    let error = Error::new(format!("{}: no source works: {}", request.name(), reasons(&failures)));
+    let error = Error::new(format!("no source works: {}", reasons(&failures)));
     if cx.offline {
         return error.hint("run once without --offline, so that it is in the cache");
     }

@@ -1,7 +1,7 @@
 #!/xtask/busybox sh
-# Process 1 of the emulated Pi: mounts, loads modules, and starts the image's program as an engine would. It talks to the
-# host over the serial line: lines that begin with `@xtask ` are for `cargo xtask boot`, lines that begin with `| ` are
-# the program's, and what the host writes are the commands at the end of this file.
+# Process 1 of the emulated Pi: mounts, loads modules, and starts the image's program as an engine would. What it prints goes
+# to the host over the serial line: lines that begin with `@xtask ` are for `cargo xtask boot`, lines that begin with `| ` are
+# the program's. The host's commands, at the end of this file, come over the network.
 #
 # A constant: what differs from image to image comes in the files of /xtask.
 /xtask/busybox --install -s /xtask/bin
@@ -19,7 +19,6 @@ fail() {
 mount -t proc proc /proc && mount -t sysfs sys /sys && mount -t devtmpfs dev /dev || fail "cannot mount /proc, /sys, /dev"
 # From here on the kernel's messages stay in its buffer, or they would come in the middle of a line.
 dmesg -n 1
-stty -echo </dev/console
 read -r uptime _ </proc/uptime
 say "up $uptime"
 say "kernel $(uname -r)"
@@ -79,37 +78,26 @@ ln -s /proc/self/fd/1 /image/dev/stdout
 ln -s /proc/self/fd/2 /image/dev/stderr
 mount -t sysfs -o ro,nosuid,nodev,noexec sys /image/sys
 
+# unshare mounts the new /proc here, and wants a mount to be there already.
+mount --bind /image/proc /image/proc
+
 await /sys/class/net/usb0
 ip addr add 10.0.2.15/24 dev usb0
 ip link set usb0 up
 ip route add default via 10.0.2.2
 
 mkfifo /xtask/log
-sed 's/^/| /' </xtask/log &
+# Not sed: it holds each line back until it knows whether another one follows.
+while IFS= read -r line || [ -n "$line" ]; do echo "| $line"; done </xtask/log &
 log=$!
 unshare -p -f --mount-proc=/image/proc /xtask/launcher </dev/null >/xtask/log 2>&1 &
 unshare=$!
 read -r uptime _ </proc/uptime
 say "started $uptime"
 
-# Process id of the program: the one child of unshare.
-server() {
-    read -r pid _ <"/proc/$unshare/task/$unshare/children" && echo "$pid"
-}
-read -r signal </xtask/stop-signal
-{
-    while read -r word; do
-        case $word in
-            status)
-                # A page of figures: resident now, the most it ever was, uptime.
-                read -r uptime _ </proc/uptime
-                say "status $(sed -n 's/^Vm\(RSS\|HWM\): *\([0-9]*\) kB/\2/p' "/proc/$(server)/status" | sort -n | tr '\n' ' ')$uptime"
-                ;;
-            stop) kill "-$signal" "$(server)" ;;
-            kill) kill -KILL "$(server)" ;;
-        esac
-    done
-} </dev/console &
+# The host's commands come over the network, each in a connection of its own: nothing can be typed at the console.
+echo $unshare >/xtask/unshare
+nc -ll -p 1 -e /xtask/control </dev/null &
 
 wait $unshare
 code=$?

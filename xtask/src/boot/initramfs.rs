@@ -15,6 +15,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const LARGEST: usize = 160 << 20;
 const HOST_NAME: &str = "raspberrypi";
 const INIT: &[u8] = include_bytes!("init.sh");
+const CONTROL: &[u8] = include_bytes!("control.sh");
 
 /// What an initramfs is made of.
 pub(super) struct Parts<'a> {
@@ -101,6 +102,7 @@ pub(super) fn initramfs(parts: Parts<'_>) -> Result<Vec<u8>, String> {
     }
     cpio.device("dev/console", 0o600, 5, 1);
     cpio.file("init", INIT, 0o755);
+    cpio.file("xtask/control", CONTROL, 0o755);
     cpio.file("xtask/busybox", parts.busybox, 0o755);
     cpio.file(
         "xtask/launcher",

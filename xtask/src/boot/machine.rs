@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufRead, BufReader, PipeWriter, Read, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,7 @@ const PROGRAM: &str = "qemu-system-arm";
 const POLL: Duration = Duration::from_millis(10);
 /// Lines of the console that are kept for messages; all of them are in the file.
 const LINES: usize = 400;
-/// Without this the kernel takes QEMU's missing power domains for a broken bus, and panics within a second.
+/// Without the blacklist the kernel takes QEMU's missing power domains for a broken bus, and panics within a second.
 const KERNEL_ARGUMENTS: &str =
     "console=ttyAMA0,115200 initcall_blacklist=bcm2835_power_driver_init quiet panic=-1 rdinit=/init";
 
@@ -83,7 +83,6 @@ struct Seen {
     cpu: Option<String>,
     memory_kib: Option<u64>,
     started: Option<Duration>,
-    status: Option<Status>,
     ended: Option<Ended>,
     failed: Option<String>,
     panic: bool,
@@ -141,7 +140,8 @@ pub(super) struct Setup<'a> {
 #[derive(Debug)]
 pub struct Machine {
     running: Running,
-    commands: PipeWriter,
+    /// Port of this machine that takes commands for the guest.
+    control: u16,
     seen: Arc<Mutex<Seen>>,
     started: Instant,
     port: u16,
@@ -167,6 +167,7 @@ impl Machine {
             .map_err(|error| crate::cache::full_disk(error, parent))?;
         let log = File::create(&setup.console).context(|| format!("cannot write {}", setup.console.display()))?;
         let port = free_port(setup.port)?;
+        let control = free_port(0)?;
         let words: [(&str, String); 5] = [
             ("-kernel", utf8(&setup.kernel.image())?),
             ("-dtb", utf8(&setup.kernel.device_tree())?),
@@ -179,7 +180,7 @@ impl Machine {
             (
                 "-netdev",
                 format!(
-                    "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:{}",
+                    "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:{},hostfwd=tcp:127.0.0.1:{control}-:1",
                     setup.guest_port
                 ),
             ),
@@ -200,6 +201,8 @@ impl Machine {
                 "-serial",
                 "stdio",
             ])
+            // The console only speaks: this board's first serial line belongs to its Bluetooth chip, so the kernel prints on it
+            // and reads nothing. Commands go over the network.
             .args(["-no-reboot", "-append", KERNEL_ARGUMENTS]);
         for (flag, value) in words {
             command = command.arg(flag).arg(value);
@@ -208,7 +211,6 @@ impl Machine {
         if !setup.qemu.program.libraries.is_empty() {
             command = command.env("LD_LIBRARY_PATH", &setup.qemu.program.libraries);
         }
-        let (line, commands) = std::io::pipe()?;
         let (reader, writer) = std::io::pipe()?;
         let other = writer.try_clone()?;
         let started = Instant::now();
@@ -216,7 +218,6 @@ impl Machine {
             use std::os::unix::process::CommandExt;
             // A group of its own: Ctrl-C reaches xtask only, which then asks the server to stop.
             process
-                .stdin(Stdio::from(line))
                 .stdout(Stdio::from(writer))
                 .stderr(Stdio::from(other))
                 .process_group(0);
@@ -227,7 +228,7 @@ impl Machine {
         std::thread::spawn(move || listen(reader, log, &shared, started, echo));
         Ok(Machine {
             running,
-            commands,
+            control,
             seen,
             started,
             port,
@@ -362,25 +363,45 @@ impl Machine {
         })
     }
 
-    fn command(&mut self, word: &str) -> Result<()> {
-        self.commands
-            .write_all(format!("{word}\n").as_bytes())
-            .and_then(|()| self.commands.flush())
-            .context(|| "QEMU does not read its serial line any more")
+    /// One command, and what the guest answers.
+    fn command(&mut self, word: &str) -> Result<String> {
+        let limit = Duration::from_secs(30);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.control));
+        let ask = || -> Result<String> {
+            let mut stream = TcpStream::connect_timeout(&address, limit)?;
+            stream.set_read_timeout(Some(limit))?;
+            stream.write_all(format!("{word}\n").as_bytes())?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            match answer.is_empty() {
+                true => Err(Error::new("the guest gave no answer")),
+                false => Ok(answer),
+            }
+        };
+        // The guest may be about to listen.
+        let begin = Instant::now();
+        loop {
+            match ask() {
+                Ok(answer) => return Ok(answer),
+                Err(error) if begin.elapsed() > limit || self.halted().is_some() => {
+                    return Err(error.context(format!("the guest did not do `{word}`")));
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(200)),
+            }
+        }
     }
 
     /// Asks the guest what the server costs.
     pub fn status(&mut self) -> Result<Status> {
-        self.seen().status = None;
-        self.command("status")?;
-        let answered = self.wait(Duration::from_secs(60), &mut || false, &mut |machine| {
-            machine.seen().status.is_some()
-        });
-        let status = self.seen().status;
-        match (answered, status) {
-            (Ok(()), Some(status)) => Ok(status),
-            (halt, _) => Err(Error::new(format!(
-                "the guest does not say what its server costs: {halt:?}"
+        let answer = self.command("status")?;
+        let mut kib = answer.split_whitespace().map(|text| text.parse::<u64>().ok());
+        match (kib.next().flatten(), kib.next().flatten()) {
+            (Some(rss), Some(peak)) => Ok(Status {
+                rss: rss * 1024,
+                peak_rss: peak * 1024,
+            }),
+            _ => Err(Error::new(format!(
+                "the guest does not know what its server costs: {answer:?}"
             ))),
         }
     }
@@ -457,15 +478,6 @@ impl Seen {
             "cpu" => self.cpu = Some(rest.to_owned()),
             "memory" => self.memory_kib = kib(Some(rest)),
             "started" => self.started = Some(at),
-            "status" => {
-                let mut words = rest.split_whitespace();
-                if let (Some(rss), Some(peak)) = (kib(words.next()), kib(words.next())) {
-                    self.status = Some(Status {
-                        rss: rss * 1024,
-                        peak_rss: peak * 1024,
-                    });
-                }
-            }
             // A shell reports signal N as 128 + N.
             "ended" => {
                 self.ended = rest.parse().ok().map(|code| match code {
@@ -512,7 +524,6 @@ mod tests {
             "@xtask memory 437736",
             "| @xtask ended 0",
             "| Kernel panic - not syncing: said the server",
-            "@xtask status 4096 8192 12.5",
             "@xtask no-such-word",
             "@xtask",
         ] {
@@ -523,8 +534,6 @@ mod tests {
             (Some(Duration::from_secs(4)), None, false)
         );
         assert_eq!((seen.cpu.as_deref(), seen.memory_kib), (Some("0xb76"), Some(437_736)));
-        let status = seen.status.unwrap();
-        assert_eq!((status.rss, status.peak_rss), (4 << 20, 8 << 20));
         seen.take("@xtask ended 132", Duration::ZERO);
         assert_eq!(seen.ended, Some(Ended::Signal(4)));
         seen.take(

@@ -233,7 +233,7 @@ fn archive(image: &ImageSource, kernel: &kernel::Kernel, options: &BootOptions<'
     let service = &options.service;
     let program = image
         .config
-        .program(service, service.port, &options.args, &options.env)
+        .contained(service.port, &options.args, &options.env)
         .context(|| format!("the image {} has neither Entrypoint nor Cmd", image.name))
         .hint("name the program after `--`")?;
     let wrong = |reason: String| Error::new(format!("{}: {reason}", image.name));

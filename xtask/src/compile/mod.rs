@@ -223,11 +223,14 @@ pub fn compile(
     let packages = messages.packages();
     let path = messages.executable(target.triple)?;
     let linked = fs::read(&path).context(|| format!("cannot read what cargo made: {}", path.display()))?;
-    let record = Record::new(plan, target, &path, &linked, compiler, zig, packages);
+    let unreadable = || format!("cannot take names and debug information out of {}", path.display());
+    let record = Record::new(plan, target, &path, &linked, compiler, zig, packages)
+        .map_err(|error| Error::new(error.to_string()))
+        .context(unreadable)?;
     record.write(cx)?;
     let bytes = strip(&linked, Keep::Names)
         .map_err(|error| Error::new(error.to_string()))
-        .context(|| format!("cannot take the debug information out of {}", path.display()))?;
+        .context(unreadable)?;
     let link_line = fs::read_to_string(&link_line)
         .unwrap_or_default()
         .lines()

@@ -14,9 +14,11 @@ use crate::culprit::graph::Graph;
 use crate::culprit::map::LinkMap;
 use crate::culprit::origin::{Compiled, Evidence};
 use crate::cx::Cx;
+use crate::elf::ElfError;
+use crate::elf::strip::{Keep, strip};
 use crate::error::{Context, Result};
 use crate::plan::Plan;
-use crate::target::{Libc, Target};
+use crate::target::{Libc, TARGETS, Target};
 use crate::toolchain::rust_std::Compiler;
 use crate::toolchain::zig::Zig;
 
@@ -31,6 +33,8 @@ pub struct Record {
     pub program: PathBuf,
     /// `sha256:` and the digest of what the linker wrote.
     pub linked: String,
+    /// The same of the program without names, as it is shipped.
+    pub shipped: String,
     /// `rustc 1.95.0 (...)`.
     pub compiler: String,
     /// `zig 0.17.1`.
@@ -48,16 +52,34 @@ impl Record {
         compiler: &Compiler,
         zig: &Zig,
         packages: Vec<Compiled>,
-    ) -> Record {
-        Record {
+    ) -> std::result::Result<Record, ElfError> {
+        Ok(Record {
             triple: target.triple.to_owned(),
             package: plan.package.clone(),
             program: program.to_owned(),
             linked: digest_of(linked),
+            shipped: digest_of(&strip(linked, Keep::Nothing)?),
             compiler: compiler.version.clone(),
             linker: format!("zig {}", zig.version),
             packages,
+        })
+    }
+
+    /// The record of a program, by the program itself: as the linker wrote it, or as it is shipped.
+    ///
+    /// # Errors
+    ///
+    /// For a record that cannot be read.
+    pub fn find(cx: &Cx, bytes: &[u8]) -> Result<Option<Record>> {
+        let digest = digest_of(bytes);
+        for target in &TARGETS {
+            if let Some(record) = Record::read(cx, target.triple)? {
+                if record.linked == digest || record.shipped == digest {
+                    return Ok(Some(record));
+                }
+            }
         }
+        Ok(None)
     }
 
     fn path(cx: &Cx, triple: &str) -> PathBuf {

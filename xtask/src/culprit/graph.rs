@@ -209,12 +209,15 @@ impl Graph {
             if !package.own {
                 continue;
             }
-            cuts.extend(
-                features
-                    .iter()
-                    .filter(|feature| *feature != "default")
-                    .map(|feature| Cut::Own(*index, feature.clone())),
-            );
+            // Of the program's own features, those that are on by default; what others ask for is cut where they do.
+            if *index == self.root {
+                let defaults = package.features.get("default").into_iter().flatten();
+                cuts.extend(
+                    defaults
+                        .filter(|feature| features.contains(*feature))
+                        .map(|feature| Cut::Own(*index, feature.clone())),
+                );
+            }
             for (_, number) in active.edges.range((*index, 0)..(*index + 1, 0)) {
                 let dependency = &package.dependencies[*number];
                 cuts.extend(

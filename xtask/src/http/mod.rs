@@ -27,7 +27,7 @@ use url::Url;
 pub use download::{Checksum, Opener, Wanted};
 pub use failure::clean;
 pub use message::{Body, Request, Response, same_origin, shown};
-pub use retry::{Retry, SystemTimer, Timer};
+pub use retry::{Retry, SystemTimer, Timer, Tries};
 pub use secret::Secret;
 pub use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
@@ -159,6 +159,11 @@ impl Client {
     /// The clock that it waits by.
     pub fn timer(&self) -> &Arc<dyn Timer> {
         &self.timer
+    }
+
+    /// Attempts for something that takes several requests.
+    pub fn tries(&self) -> Tries {
+        self.retry.tries()
     }
 
     /// GET: the body, at most `limit` bytes of it. Everything but 200 is an error that names the URL. `--offline` is one too.

@@ -5,8 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use ureq::http::{HeaderMap, StatusCode, header};
 
+use super::Client;
 use super::failure::Failure;
-use crate::error::Result;
+use crate::cx::Cx;
+use crate::error::{Error, Result};
 use crate::ui::Ui;
 
 /// Time, as far as a client needs it: passed in, so that a test with `Retry-After: 3600` takes no hour.
@@ -75,9 +77,9 @@ impl Retry {
     }
 }
 
-/// The attempts of one request.
+/// The attempts of one request, or of what takes several.
 #[derive(Clone, Debug)]
-pub(super) struct Tries {
+pub struct Tries {
     retry: Retry,
     count: u32,
     renewed: u32,
@@ -93,7 +95,7 @@ impl Tries {
     }
 
     /// There was progress: failures are counted anew.
-    pub(super) fn progress(&mut self) {
+    pub fn progress(&mut self) {
         if self.renewed < RENEWALS && self.count > 1 {
             self.renewed += 1;
             self.count = 1;
@@ -103,6 +105,11 @@ impl Tries {
     /// Whether another attempt may be made after a wait that the server asks for.
     pub(super) fn allow(&self, after: Option<Duration>) -> bool {
         self.count < self.retry.attempts && after.is_none_or(|after| after <= self.retry.patience)
+    }
+
+    /// The same for who does not know whether it may pass: gives the error back when the attempts are used up.
+    pub fn pause(&mut self, client: &Client, cx: &Cx, error: Error) -> Result<()> {
+        self.again(client.timer().as_ref(), Failure::later(error), None, &cx.ui)
     }
 
     /// Waits before the next attempt, or gives the failure back as the error of them all.

@@ -4,11 +4,13 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
+use serde_json::{Value, json};
+
 use crate::cache::{full_disk, write_atomically};
 use crate::error::{Context, Error, Result};
 use crate::oci::archive::{Archive, archive};
 use crate::oci::layer::Limits;
-use crate::oci::{DigestReference, Image, ImageName};
+use crate::oci::{Digest, DigestReference, Image, ImageName, canonical_json};
 use crate::publish::layout::writable;
 
 /// Opens an archive, plain or in gzip: ours, or any that `docker save` wrote.
@@ -77,4 +79,20 @@ pub fn write(path: &Path, images: &[(&ImageName, &Image)]) -> Result<Vec<DigestR
         digest: image.manifest().digest(),
     };
     Ok(images.iter().map(reference).collect())
+}
+
+/// Keeps verdicts on the images of an archive beside it, in `PATH.audit.json`: in the archive an engine would refuse or ignore them.
+pub fn write_audit(path: &Path, verdicts: &[(Digest, Value)]) -> Result<()> {
+    let images: serde_json::Map<String, Value> = verdicts
+        .iter()
+        .map(|(digest, verdict)| (digest.to_string(), verdict.clone()))
+        .collect();
+    let file = path
+        .file_name()
+        .context(|| format!("{} names no file", path.display()))?;
+    let name = format!("{}.audit.json", file.to_string_lossy());
+    write_atomically(
+        &directory(path)?.join(name),
+        &canonical_json(&json!({"schema": 1, "images": images})),
+    )
 }

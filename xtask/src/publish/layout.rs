@@ -4,13 +4,13 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cache::{full_disk, write_atomically};
 use crate::error::{Context, Error, Result};
 use crate::oci::archive::named;
 use crate::oci::layout::{BlobStore, REF_NAME, index_json, marker};
-use crate::oci::{Digest, DigestReference, Image, ImageIndex, ImageName};
+use crate::oci::{Digest, DigestReference, Image, ImageIndex, ImageName, canonical_json};
 
 /// Longest `index.json` and `oci-layout` that are read.
 const JSON: u64 = 4 << 20;
@@ -113,6 +113,33 @@ pub fn write_index(dir: &Path, name: &ImageName, index: &ImageIndex) -> Result<D
     writer.blob(&index.blob().digest(), index.blob().bytes())?;
     writer.finish(vec![named(index.blob().descriptor(), name)])?;
     Ok(reference(name, index.blob().digest()))
+}
+
+/// The file of a layout that keeps what the audit found, by digest of the manifest. The image specification lets a layout have
+/// files of its own; this one is copied with the directory, and tools that copy image by image leave it behind.
+pub const AUDIT: &str = "audit.json";
+
+/// Keeps verdicts beside the images that they are on; those on images that the layout no longer has are dropped. Written after the
+/// images: an image without a verdict is one that nobody vouches for.
+pub fn write_audit(dir: &Path, verdicts: &[(Digest, Value)]) -> Result<()> {
+    let writer = Writer::open(dir)?;
+    let path = dir.join(AUDIT);
+    let old = read_at_most(&path, JSON).ok();
+    let old = old.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    let mut images = match old.map(|mut old| old["images"].take()) {
+        Some(Value::Object(images)) => images,
+        _ => serde_json::Map::new(),
+    };
+    for (digest, verdict) in verdicts {
+        images.insert(digest.to_string(), verdict.clone());
+    }
+    let index = read_at_most(&dir.join("index.json"), JSON).context(|| format!("cannot read {}", dir.display()))?;
+    let there: Vec<Value> = existing(&index).map_err(Error::new)?;
+    images.retain(|digest, _| there.iter().any(|manifest| manifest["digest"] == digest.as_str()));
+    let text = canonical_json(&json!({"schema": 1, "images": images}));
+    write_atomically(&path, &text)?;
+    drop(writer);
+    Ok(())
 }
 
 fn reference(name: &ImageName, digest: Digest) -> DigestReference {

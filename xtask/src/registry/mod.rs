@@ -10,6 +10,7 @@ mod challenge;
 mod credentials;
 mod document;
 mod pull;
+mod push;
 mod refusal;
 mod token;
 
@@ -23,6 +24,7 @@ pub use challenge::{Challenge, parse as parse_challenges};
 pub use credentials::{Credential, Places};
 pub use document::{Document, Variants};
 pub use pull::{Pulled, PulledLayer, Resolved};
+pub use push::Sent;
 pub use refusal::refusal;
 
 use crate::cx::Cx;
@@ -141,6 +143,11 @@ impl Registry {
         access: &[(&Reference, Access)],
         request: &Request,
     ) -> Result<Response> {
+        // A place that a registry sends uploads to may be another server, which gets no credentials.
+        let own = parse(&self.root(cx, reference.registry())?)?;
+        if !same_origin(request.url(), &own) {
+            return self.client.send(cx, request);
+        }
         let now = self.client.timer().now();
         let key = (reference.registry().to_owned(), token::scopes(access));
         let granted = self.grants.get(&key, now);

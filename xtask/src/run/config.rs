@@ -135,17 +135,40 @@ impl RunConfig {
             .into_iter()
             .chain(if args.is_empty() { image_args } else { args.to_vec() })
             .collect();
-        let working_dir = match self.working_dir.as_str() {
-            "" => "/".to_owned(),
-            path if path.starts_with('/') => path.to_owned(),
-            path => format!("/{path}"),
-        };
         (!argv.is_empty()).then_some(Program {
             argv,
             env: variables,
-            working_dir,
+            working_dir: self.directory(),
             port: if named { published } else { service.port },
         })
+    }
+
+    /// The program as an engine starts it, in a network of its own: nothing is put in. `None` when the image names no program.
+    pub fn contained(&self, port: u16, args: &[String], env: &[(String, String)]) -> Option<Program> {
+        let mut variables: Vec<(String, String)> = Vec::new();
+        for variable in &self.env {
+            let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
+            set(&mut variables, name, value.to_owned());
+        }
+        for (name, value) in env {
+            set(&mut variables, name, value.clone());
+        }
+        let args = if args.is_empty() { &self.cmd } else { args };
+        let argv: Vec<String> = self.entrypoint.iter().chain(args).cloned().collect();
+        (!argv.is_empty()).then_some(Program {
+            argv,
+            env: variables,
+            working_dir: self.directory(),
+            port,
+        })
+    }
+
+    fn directory(&self) -> String {
+        match self.working_dir.as_str() {
+            "" => "/".to_owned(),
+            path if path.starts_with('/') => path.to_owned(),
+            path => format!("/{path}"),
+        }
     }
 }
 
@@ -284,6 +307,13 @@ mod tests {
         let program = config.program(&service, 9000, &text(&["--help"]), &own).unwrap();
         assert_eq!(program.argv, ["/blog", "--help"]);
         assert_eq!(program.variable("LISTEN"), Some("0.0.0.0:8080"));
+        let own = [("A".to_owned(), "2".to_owned())];
+        let program = config.contained(8080, &[], &own).unwrap();
+        assert_eq!(program.argv, ["/blog", "serve", "--bind=0.0.0.0:8080"]);
+        assert_eq!(
+            (program.variable("LISTEN"), program.variable("A")),
+            (Some("0.0.0.0:8080"), Some("2"))
+        );
     }
 
     #[test]

@@ -17,8 +17,10 @@ use std::str::FromStr;
 
 use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
-use crate::oci::ImageName;
+use crate::oci::{ImageName, Reference};
 use crate::publish::daemon::Daemon;
+use crate::registry;
+use crate::target::Platform;
 use stream::{Compression, decompress};
 
 pub use rootfs::Rootfs;
@@ -26,8 +28,7 @@ pub use store::Store;
 pub use stream::{Bounds, Item, Kind};
 
 /// The schemes, for messages.
-pub const SCHEMES: &str =
-    "oci:PATH, docker-archive:PATH, docker-daemon:NAME[:TAG], or the path of a tar, a directory or a file";
+pub const SCHEMES: &str = "oci:PATH, docker-archive:PATH, docker-daemon:NAME[:TAG], docker://REFERENCE, or the path of a tar, a directory or a file";
 /// Longest file that is looked into as a whole: it is read into memory.
 pub const LARGEST_FILE: u64 = 1 << 30;
 
@@ -40,6 +41,8 @@ pub enum Source {
     DockerArchive(String),
     /// `docker-daemon:NAME[:TAG]`: in a running engine.
     DockerDaemon(ImageName),
+    /// `docker://REFERENCE`: in a registry.
+    Registry(Reference),
     /// A path without a scheme: the tar of a root file system, a directory, or one file. Which, its content tells.
     Path(String),
 }
@@ -50,6 +53,7 @@ impl fmt::Display for Source {
             Source::OciLayout(path) => write!(f, "oci:{path}"),
             Source::DockerArchive(path) => write!(f, "docker-archive:{path}"),
             Source::DockerDaemon(name) => write!(f, "docker-daemon:{name}"),
+            Source::Registry(reference) => write!(f, "docker://{reference}"),
             Source::Path(path) => f.write_str(path),
         }
     }
@@ -71,6 +75,15 @@ impl FromStr for Source {
                 .parse()
                 .map(Source::DockerDaemon)
                 .map_err(|error: crate::oci::reference::ReferenceError| error.to_string()),
+            Some(("docker", rest)) => match rest.strip_prefix("//") {
+                Some(reference) => reference
+                    .parse()
+                    .map(Source::Registry)
+                    .map_err(|error: crate::oci::reference::ReferenceError| error.to_string()),
+                None => Err(format!(
+                    "`{text}`: an image of a registry is written docker://NAME[:TAG]"
+                )),
+            },
             Some((scheme, _))
                 if scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') =>
             {
@@ -93,14 +106,24 @@ pub enum Opened {
     File(PathBuf),
 }
 
-/// Opens a source. Relative paths are as `place` makes them: it is given what follows the scheme.
+/// Opens a source. Relative paths are as `place` makes them: it is given what follows the scheme. Of an image in a registry
+/// what is for `linux/arm/v6` is fetched, and nothing else.
 pub fn open(cx: &Cx, source: &Source, place: &dyn Fn(&str) -> PathBuf) -> Result<Opened> {
+    open_for(cx, source, Platform::ArmV6, place)
+}
+
+/// The same for another platform.
+pub fn open_for(cx: &Cx, source: &Source, platform: Platform, place: &dyn Fn(&str) -> PathBuf) -> Result<Opened> {
     match source {
         Source::OciLayout(path) => Store::layout(&place(path))
             .hint("expected oci:PATH with the directory of an OCI image layout")
             .map(Opened::Images),
         Source::DockerArchive(path) => archive(cx, &place(path), source.to_string()).map(Opened::Images),
         Source::DockerDaemon(name) => daemon(cx, name, source.to_string()).map(Opened::Images),
+        Source::Registry(reference) => {
+            let pulled = registry::pull(cx, reference, platform)?;
+            Store::pulled(&pulled, source.to_string()).map(Opened::Images)
+        }
         Source::Path(path) => by_content(&place(path)),
     }
 }
@@ -249,6 +272,8 @@ mod tests {
             ("ftp://x/y", "unknown scheme `ftp:`"),
             ("containers-storage:x", "unknown scheme"),
             ("docker-daemon:Blog", "not an image name"),
+            ("docker:blog", "docker://NAME"),
+            ("docker://", "not"),
             ("", "an empty path"),
         ] {
             let error = text.parse::<Source>().unwrap_err();

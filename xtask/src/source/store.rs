@@ -15,9 +15,10 @@ use crate::oci::claims::{Claim, Claims, claims};
 use crate::oci::digest::DigestReader;
 use crate::oci::image::Blob;
 use crate::oci::layer::Limits;
-use crate::oci::layout::{BlobStore, index_json, load_image};
+use crate::oci::layout::{BlobStore, CONTAINERD_NAME, index_json, load_image};
 use crate::oci::{Digest, Image, ImageName, canonical_json, media};
 use crate::publish::layout;
+use crate::registry::Pulled;
 use crate::target::Platform;
 
 /// Longest index, manifest or configuration that is kept in memory.
@@ -28,6 +29,8 @@ const MEMBERS: usize = 100_000;
 /// Where a blob's bytes are.
 #[derive(Clone, Debug)]
 enum Place {
+    /// A whole file.
+    File(PathBuf),
     /// Part of the archive.
     Part { offset: u64, size: u64 },
     /// Made here: manifests of an archive that has none.
@@ -82,6 +85,40 @@ impl Store {
             index,
             blobs: Blobs::Archive { tar, places },
             _temporary: temporary,
+        })
+    }
+
+    /// An image that was pulled: its layers lie in the cache.
+    pub(super) fn pulled(pulled: &Pulled, origin: String) -> Result<Store> {
+        let resolved = &pulled.resolved;
+        let manifest = Blob::new(pulled.manifest.clone(), media::MANIFEST);
+        let mut descriptor = manifest.descriptor();
+        // What the registry's index says of the manifest is a claim like any other.
+        if let Some(listed) = &resolved.listed {
+            let mut parts = listed.splitn(3, '/');
+            for key in ["os", "architecture", "variant"] {
+                if let Some(part) = parts.next() {
+                    descriptor["platform"][key] = part.into();
+                }
+            }
+        }
+        descriptor["annotations"][CONTAINERD_NAME] = resolved.reference.to_string().into();
+        let mut places: BTreeMap<Digest, Place> = pulled
+            .layers
+            .iter()
+            .map(|layer| (layer.digest, Place::File(layer.path.clone())))
+            .collect();
+        places.insert(resolved.manifest, Place::Made(pulled.manifest.clone()));
+        places.insert(resolved.config, Place::Made(pulled.config.clone()));
+        Ok(Store {
+            origin,
+            index: index_json(vec![descriptor]),
+            // There is no tar: every blob is a file of its own, or in memory.
+            blobs: Blobs::Archive {
+                tar: PathBuf::new(),
+                places,
+            },
+            _temporary: None,
         })
     }
 
@@ -154,6 +191,7 @@ impl Store {
             }
             Blobs::Archive { tar, places } => match places.get(digest) {
                 None => Err("the archive does not have it".to_owned()),
+                Some(Place::File(path)) => Ok(Box::new(open(path)?)),
                 Some(Place::Made(bytes)) => Ok(Box::new(std::io::Cursor::new(bytes.clone()))),
                 Some(Place::Part { offset, size }) => {
                     let mut file = open(tar)?;

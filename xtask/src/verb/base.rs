@@ -256,7 +256,7 @@ fn write_missing(cx: &Cx, selection: &BaseSelection) -> Result<Outcome> {
                 // At once: the next base may take minutes, or fail.
                 store(cx, &before, &lock)?;
             }
-            Err(error) => failed.push(error.context(format!("{base} for {platform}"))),
+            Err(error) => failed.push(error),
         }
     }
     finish(cx, failed)

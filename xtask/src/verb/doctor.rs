@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::boot;
 use crate::cli::DoctorArgs;
 use crate::cx::Cx;
 use crate::error::Result;
@@ -11,7 +12,7 @@ use crate::run;
 use crate::target::{Platform, TARGETS};
 use crate::toolchain::rust_std::{self, Compiler};
 use crate::toolchain::{debs, pip};
-use crate::verb::{Outcome, policy};
+use crate::verb::{Outcome, policy, toolchain};
 
 /// One line of the report.
 #[derive(Debug, Serialize)]
@@ -27,6 +28,9 @@ struct Item {
 
 /// Prints the report. Exit code 1 when something is missing that `cargo xtask` cannot get by itself.
 pub fn run(cx: &Cx, args: &DoctorArgs) -> Result<Outcome> {
+    if let Some(name) = &args.toolchain {
+        return toolchain::run(cx, args, name);
+    }
     let items = examine(cx)?;
     if args.json {
         cx.ui.result(&serde_json::to_string_pretty(&items)?);
@@ -44,7 +48,7 @@ pub fn run(cx: &Cx, args: &DoctorArgs) -> Result<Outcome> {
         }
     }
     let lost = items.iter().any(|item| {
-        item.found.is_none() && !item.automatic && !["docker", "labels", "isolation"].contains(&item.needed_for)
+        item.found.is_none() && !item.automatic && !["boot", "docker", "labels", "isolation"].contains(&item.needed_for)
     });
     Ok(if lost { Outcome::Findings } else { Outcome::Fine })
 }
@@ -185,6 +189,28 @@ fn examine(cx: &Cx) -> Result<Vec<Item>> {
             apt.is_some(),
         );
     }
+    for (what, found, remedy) in [
+        (
+            "qemu-system-arm",
+            boot::qemu_installed(cx).or_else(|| boot::qemu_cached(cx)),
+            "the package qemu-system-arm and its libraries by apt-get, when it is needed",
+        ),
+        (
+            "mke2fs",
+            boot::mke2fs_installed(cx).or_else(|| boot::mke2fs_cached(cx)),
+            "the package e2fsprogs by apt-get, when it is needed",
+        ),
+    ] {
+        let found = found.map(|path| path.display().to_string());
+        add(what, "boot", found, remedy, apt.is_some());
+    }
+    add(
+        "kernel of a Pi Zero",
+        "boot",
+        boot::kernel_cached(cx, &policy(cx)?.boot).map(|release| format!("Linux {release} of Debian")),
+        "Debian armel's, by apt, when it is needed",
+        apt.is_some(),
+    );
     let daemon = Daemon::from_environment()
         .and_then(|daemon| daemon.ping())
         .map(|engine| format!("{} (API {}) at {}", engine.version, engine.api, engine.endpoint));

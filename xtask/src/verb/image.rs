@@ -6,18 +6,18 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::audit::{Binary, Expectation, audit, inspect};
+use crate::audit::verdict::Verdict;
+use crate::audit::{Binary, Expectation};
 use crate::base;
 use crate::cache::key_of;
 use crate::cli::ImageArgs;
 use crate::compile::{Artifact, compile};
 use crate::context;
 use crate::cx::Cx;
-use crate::elf::is_elf;
 use crate::error::{Context, Error, Result};
 use crate::oci::dockerfile::{self, FinalStage};
 use crate::oci::image::{BaseImage, CopySource, MemoryFiles, Package, SourceFile, assemble_with};
-use crate::oci::layer::{EntryKind, Limits};
+use crate::oci::layer::EntryKind;
 use crate::oci::{Destination, Digest, Image, ImageName, Location};
 use crate::plan::{self, ImagePlan, Plan, Request};
 use crate::policy::Policy;
@@ -26,7 +26,8 @@ use crate::publish::{archive, layout};
 use crate::toolchain::rust_std::{self, Compiler};
 use crate::toolchain::zig::{self, Zig};
 use crate::ui::bytes;
-use crate::verb::{Outcome, place, policy};
+use crate::verb::audit::assembled;
+use crate::verb::{Outcome, code, place, policy};
 use crate::workspace;
 
 /// What is told of an image that was made.
@@ -112,8 +113,8 @@ pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &
     let mut refused = false;
     for planned in &plan.images {
         let base = resolve_base(cx, args, policy, planned)?;
-        refused |= !base_runs(cx, policy, planned, &base)?;
-        bases.push(base.image);
+        refused |= !base_runs(cx, policy, planned, &base, args.strict)?;
+        bases.push(base);
     }
     if refused {
         return Ok(None);
@@ -132,12 +133,29 @@ pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &
         let artifact = artifacts
             .get(planned.triple.as_str())
             .context(|| format!("{} was not compiled", planned.triple))?;
-        match audited(policy, artifact, planned, &base) {
+        let base::Resolved { image: base, owners } = base;
+        match audited(cx, policy, artifact, planned, &base, args.strict)? {
             Ok(binary) => {
                 let origin = base.origin.clone();
                 let packages = base.packages.clone();
                 let image = pack(cx, policy, plan, planned, stage, &binary, base, artifact, &zig)?;
-                images.push((planned, image, origin, packages));
+                let about = assembled::About {
+                    policy,
+                    planned,
+                    owners: &owners,
+                    packages: &packages,
+                    strict: args.strict,
+                };
+                let whole = assembled::image(cx, &about, &image, binary.report())?;
+                if !whole.passed() {
+                    cx.ui.text(&whole.text());
+                    cx.ui.warn(&format!(
+                        "{}: the image is not for {}; no image was written",
+                        planned.name, planned.platform
+                    ));
+                    refused = true;
+                }
+                images.push((planned, image, origin, packages, whole.verdict()));
             }
             Err(report) => {
                 cx.ui.text(&report.text());
@@ -156,7 +174,7 @@ pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &
     let made = images
         .iter()
         .zip(references)
-        .map(|((planned, image, origin, packages), references)| {
+        .map(|((planned, image, origin, packages, _), references)| {
             cx.ui.step(
                 "Image",
                 &format!(
@@ -201,35 +219,24 @@ fn resolve_base(cx: &Cx, args: &ImageArgs, policy: &Policy, planned: &ImagePlan)
 }
 
 /// Whether the platform can execute every ELF file of a base. One that it cannot is shown with the package that it is from.
-fn base_runs(cx: &Cx, policy: &Policy, planned: &ImagePlan, base: &base::Resolved) -> Result<bool> {
-    let mut fine = true;
-    for layer in &base.image.layers {
-        for entry in layer.entries(&Limits::default())? {
-            let EntryKind::File(content) = &entry.kind else {
-                continue;
-            };
-            if !is_elf(content) {
-                continue;
-            }
-            let report = inspect(
-                content,
-                &format!("{}/{}", planned.base, entry.path),
-                planned.platform,
-                planned.target().and_then(|target| target.float_abi),
-                &policy.base_waivers(planned.platform, &entry.path),
-            );
-            if !report.passed() {
-                let package = base.owners.get(&entry.path).map_or("no package", String::as_str);
-                cx.ui.text(&report.text());
-                cx.ui.warn(&format!(
-                    "{}: /{} of the base (package: {package}) is not for {}; no image was written",
-                    planned.name, entry.path, planned.platform
-                ));
-                fine = false;
-            }
-        }
+fn base_runs(cx: &Cx, policy: &Policy, planned: &ImagePlan, base: &base::Resolved, strict: bool) -> Result<bool> {
+    let about = assembled::About {
+        policy,
+        planned,
+        owners: &base.owners,
+        packages: &base.image.packages,
+        strict,
+    };
+    let found = assembled::layers(cx, &about, &base.image.layers, &[])?;
+    for file in found.files.iter().filter(|file| !file.report.passed()) {
+        let package = file.package.as_deref().unwrap_or("no package");
+        cx.ui.text(&file.report.text());
+        cx.ui.warn(&format!(
+            "{}: /{} of the base (package: {package}) is not for {}; no image was written",
+            planned.name, file.path, planned.platform
+        ));
     }
-    Ok(fine)
+    Ok(found.passed())
 }
 
 /// The final stage as it is for each image: the base is a build argument.
@@ -291,11 +298,13 @@ fn check_destinations(cx: &Cx, plan: &Plan) -> Result<()> {
 }
 
 fn audited(
+    cx: &Cx,
     policy: &Policy,
     artifact: &Artifact,
     planned: &ImagePlan,
     base: &BaseImage,
-) -> Result<Binary, Box<crate::audit::Report>> {
+    strict: bool,
+) -> Result<std::result::Result<Binary, Box<crate::audit::Report>>> {
     let expectation = Expectation {
         file: format!(
             "{}/{}",
@@ -306,9 +315,12 @@ fn audited(
         target: artifact.target,
         needed_allowed: planned.needed.clone(),
         glibc: base.glibc.clone(),
-        waivers: policy.waivers(artifact.target.triple),
+        waivers: match strict {
+            true => Vec::new(),
+            false => policy.waivers(artifact.target.triple),
+        },
     };
-    audit(artifact.bytes.clone(), &expectation)?.stripped()
+    code::audited(cx, policy, &artifact.bytes, &expectation, &artifact.record, strict)
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -405,7 +417,7 @@ impl CopySource for BuildContext {
     }
 }
 
-type Finished<'a> = (&'a ImagePlan, Image, String, Vec<Package>);
+type Finished<'a> = (&'a ImagePlan, Image, String, Vec<Package>, Verdict);
 
 /// Writes every image to its destinations; images that share one go there together.
 fn publish(cx: &Cx, images: &[Finished<'_>]) -> Result<Vec<Vec<String>>> {
@@ -423,12 +435,19 @@ fn publish(cx: &Cx, images: &[Finished<'_>]) -> Result<Vec<Vec<String>>> {
     for (text, (destination, members)) in &by_destination {
         let group: Vec<(&ImageName, &Image)> = members.iter().map(|&i| (&images[i].0.name, &images[i].1)).collect();
         cx.ui.step("Writing", text);
+        let verdicts = members.iter().map(|&i| {
+            let verdict = serde_json::to_value(&images[i].4)?;
+            Ok((images[i].1.manifest().digest(), verdict))
+        });
+        let verdicts: Vec<(Digest, serde_json::Value)> = verdicts.collect::<Result<_>>()?;
         match destination {
             Destination::OciLayout(path) => {
                 layout::write(&place(cx, path), &group)?;
+                layout::write_audit(&place(cx, path), &verdicts)?;
             }
             Destination::DockerArchive(path) => {
                 archive::write(&place(cx, path), &group)?;
+                archive::write_audit(&place(cx, path), &verdicts)?;
             }
             Destination::DockerDaemon(name) => {
                 let daemon = Daemon::from_environment()?;

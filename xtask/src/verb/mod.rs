@@ -12,12 +12,15 @@ pub mod base;
 pub mod bench;
 pub mod boot;
 pub mod cache;
+pub mod code;
 pub mod doctor;
+pub mod explain;
 pub mod image;
 pub mod run;
 pub mod setup;
 pub mod size;
 pub mod test;
+pub mod toolchain;
 
 /// How a verb ended when it could do its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

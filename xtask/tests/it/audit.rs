@@ -1,6 +1,7 @@
 //! The audit against real ELF files (tests/fixtures/elf) and handmade ones, one fault each.
 
 mod builder;
+mod code;
 mod hostile;
 
 use std::path::Path;
@@ -167,13 +168,39 @@ fn the_facts_of_real_files() {
     assert!(is_elf(&fixture("amd64")) && !is_elf(b"#!/bin/sh\n") && !is_elf(b"\x7fEL"));
 }
 
-/// The reason for the second half of the audit: attributes are no proof. Until instructions are decoded, the report must
-/// not claim more than it knows.
+/// Attributes are no proof: LLD kept those of the first object.
+#[test]
+fn code_that_the_attributes_do_not_own_up_to_is_found() {
+    let report = audit(fixture("v6-hiding-v7"), &expectation("v6-hiding-v7", MUSL)).unwrap_err();
+    assert_eq!(report.depth, Depth::Instructions);
+    assert_eq!(rule_ids(&report), ["code.beyond"]);
+    assert_eq!(
+        report.findings[0].found,
+        "function at 0x200fc: 2 instructions, ARMv6T2, NEON, first movw at 0x200fc (2a 00 00 e3)"
+    );
+    assert_eq!(report.code.unwrap().functions[0].instructions.len(), 2);
+    // It is what it says for the other chip, but for NEON.
+    let report = audit(
+        fixture("v6-hiding-v7"),
+        &expectation("v6-hiding-v7", "armv7-unknown-linux-musleabihf"),
+    );
+    assert_eq!(
+        report.unwrap_err().findings[0].found,
+        "function at 0x200fc: 1 instruction, NEON, first NEON data processing at 0x20100 (00 08 20 f2)"
+    );
+}
+
+/// Where no decoder knows the platform, the report says so.
 #[test]
 fn what_was_not_looked_at_is_said() {
-    let binary = audit(fixture("v6-hiding-v7"), &expectation("v6-hiding-v7", MUSL)).unwrap();
+    let binary = audit(fixture("arm64"), &expectation("arm64", "aarch64-unknown-linux-musl")).unwrap();
     assert_eq!(binary.report().depth, Depth::Tags);
-    assert!(binary.report().text().contains("instructions not decoded"));
+    let text = binary.report().text();
+    assert!(text.contains("instructions not decoded"), "{text}");
+    assert!(
+        text.contains("not decoded: for linux/arm64 the tool chain is believed"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -198,6 +225,8 @@ fn the_report_reads_as_a_table() {
       ok    Tag_Virtualization_use  TrustZone
       ok    Tag_ABI_VFP_args        VFP registers
       ok    Unknown tags            none
+      -     Instructions            4 by control flow
+      ok    Beyond the chip         none
       ok    Interpreter             none
       ok    Needed libraries        none
       ok    RPATH, RUNPATH          none
@@ -209,7 +238,7 @@ fn the_report_reads_as_a_table() {
       -     PIE                     no
       -     Build ID                none
       -     Symbols                 stripped, 6 section headers
-    no findings (headers and build attributes; instructions not decoded)
+    no findings (headers, build attributes and every instruction)
     "#);
     let bad = audit(fixture("v7"), &expectation("blog", MUSL)).unwrap_err();
     insta::assert_snapshot!(bad.text(), @r#"
@@ -230,6 +259,8 @@ fn the_report_reads_as_a_table() {
       ok    Tag_Advanced_SIMD_arch  absent
       ok    Tag_ABI_VFP_args        VFP registers
       ok    Unknown tags            none
+      -     Instructions            4 by control flow
+      ok    Beyond the chip         none
       ok    Interpreter             none
       ok    Needed libraries        none
       ok    RPATH, RUNPATH          none
@@ -246,7 +277,7 @@ fn the_report_reads_as_a_table() {
     arm.thumb: Tag_THUMB_ISA_use: Thumb-2, expected at most Thumb-1
     arm.fp-arch: Tag_FP_arch: VFPv3-D16, expected at most VFPv2
     hint: an object in the link was compiled for a later chip than linux/arm/v6 promises; `cargo tree -i cc` names the crates that compile C
-    4 findings (headers and build attributes; instructions not decoded)
+    4 findings (headers, build attributes and every instruction)
     "#);
     let none = audit(b"#!/bin/sh\necho".to_vec(), &expectation("blog", MUSL)).unwrap_err();
     insta::assert_snapshot!(none.text(), @r#"
@@ -264,7 +295,8 @@ fn the_report_is_json_and_back() {
     let json = serde_json::to_string_pretty(&report).unwrap();
     assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), *report);
     let value: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(value["depth"], "tags");
+    assert_eq!(value["depth"], "instructions");
+    assert_eq!(value["code"]["arm"], 4);
     assert_eq!(value["platform"], "linux/arm/v6");
     insta::assert_json_snapshot!(value["findings"], @r#"
     [

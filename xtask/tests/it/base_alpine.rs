@@ -30,8 +30,8 @@ pub fn fixture(name: &str) -> Vec<u8> {
     .unwrap()
 }
 
-/// A root file system in Alpine's shape. `library` is an ELF file for the platform.
-pub fn minirootfs(version: &str, library: &[u8]) -> Vec<u8> {
+/// A root file system in Alpine's shape, as a tar. `library` is an ELF file for the platform.
+pub fn root(version: &str, library: &[u8]) -> Vec<u8> {
     let installed = "C:Q1x=\nP:musl\nV:1.2.5-r21\nA:armhf\nF:lib\nR:ld-musl-armhf.so.1\n\nP:alpine-release\nV:3.24-r0\n\
                      A:armhf\nF:etc\nR:alpine-release\n";
     let loader = [library, b"musl libc (armhf)\nVersion %s\0"].concat();
@@ -46,8 +46,12 @@ pub fn minirootfs(version: &str, library: &[u8]) -> Vec<u8> {
         Entry::symlink("lib/libc.musl-armhf.so.1", "ld-musl-armhf.so.1"),
         Entry::directory("tmp", 0o1777),
     ];
-    let tar = write_tar(&entries, Vec::new()).unwrap();
-    // Not compressed as this program would.
+    write_tar(&entries, Vec::new()).unwrap()
+}
+
+/// The same, not compressed as this program would.
+pub fn minirootfs(version: &str, library: &[u8]) -> Vec<u8> {
+    let tar = root(version, library);
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut gzip, &tar).unwrap();
     gzip.finish().unwrap()
@@ -116,7 +120,7 @@ impl Mirror {
     }
 }
 
-fn cx(root: &Path, offline: bool) -> Cx {
+pub fn cx(root: &Path, offline: bool) -> Cx {
     Cx {
         shell: Shell::default(),
         ui: Ui::new(Verbosity::Quiet),
@@ -126,7 +130,7 @@ fn cx(root: &Path, offline: bool) -> Cx {
     }
 }
 
-fn policies() -> BasePolicies {
+pub fn policies() -> BasePolicies {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../xtask.toml");
     Policy::parse(&fs::read_to_string(path).unwrap()).unwrap().base
 }
@@ -247,7 +251,7 @@ fn lock(root: &Path, found: &Found) {
     fs::write(root.join(xtask::base::lock::FILE), lock.render()).unwrap();
 }
 
-const REQUEST: Request<'static> = Request {
+pub const REQUEST: Request<'static> = Request {
     base: Base::Alpine,
     platform: Platform::ArmV6,
     with: &[],

@@ -24,12 +24,12 @@ use xtask::ui::{Ui, Verbosity};
 use crate::base_alpine::{Mirror, fixture, minirootfs};
 use crate::require::require;
 
-fn repository() -> PathBuf {
+pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
 /// The cache that `cargo xtask test` uses, so that nothing is fetched twice.
-fn cache_dir() -> PathBuf {
+pub fn cache_dir() -> PathBuf {
     std::env::var_os("XTASK_CACHE_DIR").map_or_else(|| Cache::default_root().unwrap(), PathBuf::from)
 }
 
@@ -41,7 +41,7 @@ fn xtask(root: &Path) -> Command {
 }
 
 /// Whether the tools can be had: they come through pip, and Debian's packages through apt-get.
-fn can_provision() -> bool {
+pub fn can_provision() -> bool {
     let shell = Shell::default();
     require("python3", shell.which("python3").is_some()) && require("apt-get", shell.which("apt-get").is_some())
 }
@@ -55,7 +55,7 @@ pub fn has_debian() -> bool {
 /// Whether raspbian can be made, which here means compiled: minutes when the cache is cold.
 fn has_raspbian() -> bool {
     let shell = Shell::default();
-    let missing: Vec<&str> = ["gcc", "make", "perl", "patch", "dpkg-source"]
+    let missing: Vec<&str> = ["cc", "make", "patch", "python3", "xz"]
         .into_iter()
         .filter(|name| shell.which(name).is_none())
         .collect();
@@ -75,7 +75,7 @@ fn bases() -> Vec<Base> {
 }
 
 /// Makes the image of the repository as it is, once; returns what `cargo xtask image` printed.
-fn image(base: Base) -> &'static str {
+pub fn image(base: Base) -> &'static str {
     static SCRATCH: OnceLock<String> = OnceLock::new();
     static ALPINE: OnceLock<String> = OnceLock::new();
     static RASPBIAN: OnceLock<String> = OnceLock::new();

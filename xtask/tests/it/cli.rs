@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use xtask::shell::{Command, Output, Shell};
 
+mod audit_whole;
 mod audits;
 mod bases;
 mod cache;

@@ -1,5 +1,7 @@
 //! The decoder against LLVM's disassembler, word for word.
 
+mod real;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;

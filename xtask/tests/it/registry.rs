@@ -1,14 +1,16 @@
 //! Registries: one in this process with a script of faults, and Debian's docker-registry.
 
-mod content;
+pub mod content;
 mod environment;
+mod push;
 mod real;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use content::{Content, tar};
+pub use content::Content;
+use content::tar;
 use xtask::cx::Cx;
 use xtask::error::Error;
 use xtask::http::{Client, Options, Proxies, Secret};
@@ -19,7 +21,7 @@ use xtask::registry::{Places, Pulled, Registry, Variants};
 use xtask::target::Platform;
 
 use crate::http::server::{Fault, Reply, Seen, Server, Waits};
-use crate::http::{cx, options};
+use crate::http::{cx, impatient, options};
 
 /// What a registry answers when nothing goes wrong.
 pub fn answer(content: &Content, seen: &Seen) -> Reply {
@@ -94,14 +96,11 @@ fn requests(server: &Server) -> Vec<String> {
 /// The entries of `etc/platform` in the pulled layers.
 fn platform_of(pulled: &Pulled) -> String {
     let base = pulled.to_base(&Limits::default()).unwrap();
-    let entries = base
+    let mut entries = base
         .layers
         .iter()
         .flat_map(|layer| layer.entries(&Limits::default()).unwrap());
-    let file = entries
-        .filter(|entry| entry.path == "etc/platform")
-        .next_back()
-        .unwrap();
+    let file = entries.rfind(|entry| entry.path == "etc/platform").unwrap();
     match file.kind {
         xtask::oci::EntryKind::File(bytes) => String::from_utf8(bytes).unwrap(),
         other => panic!("{other:?}"),
@@ -323,7 +322,12 @@ fn blobs_survive_what_networks_do() {
             }
         })
     };
-    let pulled = pull(&registry(&waits, Places::default()), &cx, &reference(&server, "x")).unwrap();
+    let pulled = pull(
+        &Registry::new(Client::new(impatient(), waits.clone()), Places::default(), []),
+        &cx,
+        &reference(&server, "x"),
+    )
+    .unwrap();
     assert!(std::fs::read(&pulled.layers[0].path).unwrap() == content.blobs[&pulled.layers[0].digest]);
     let starts: Vec<usize> = server.seen().iter().filter_map(Seen::range).collect();
     assert_eq!(starts, [100_000, 100_000, 100_000, 200_000, 200_000, 300_000]);

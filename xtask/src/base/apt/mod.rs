@@ -153,7 +153,9 @@ pub fn fetch(cx: &Cx, request: &Request<'_>, resolution: &Resolution) -> Result<
         }
     }
     if !missing.is_empty() {
-        let names: Vec<&str> = missing.iter().map(|package| package.name.as_str()).collect();
+        let mut names: Vec<&str> = missing.iter().map(|package| package.name.as_str()).collect();
+        // A source package has several files.
+        names.dedup();
         if cx.offline {
             return Err(Error::new(format!(
                 "not in the cache, and this run is offline: {} of Debian {} {}",
@@ -521,7 +523,7 @@ Debug::NoLocking "true";
                 if text.contains("404") || text.contains("not found") || text.contains("No such file") {
                     error.hint(
                         "a mirror keeps only the newest versions, and this one has moved on: \
-                         `cargo xtask base update debian` takes those; --refresh does so for one image",
+                         `cargo xtask base update` takes those; --refresh does so for one image",
                     )
                 } else {
                     error.hint("try again; --debian-mirror URL names another mirror")

@@ -94,6 +94,15 @@ pub(super) fn arm(word: u32, at: u32) -> Step {
         literal: None,
         it: 0,
     };
+    // What LLD fills with between functions (trapInstr in lld/ELF/Arch/ARM.cpp). As an instruction it would be conditional,
+    // load the stack pointer, and run into whatever comes next.
+    if word == 0xd4d4_d4d4 {
+        step.next = Next::Away {
+            to: Away::Unknown,
+            conditional: false,
+        };
+        return step;
+    }
     let away = |to| Next::Away { to, conditional };
     if condition == 15 {
         if word >> 25 & 7 == 5 {
@@ -616,6 +625,11 @@ mod tests {
     #[test]
     fn branches_in_arm_state() {
         let next = |word| arm(word, 0x1000).next;
+        let nowhere = Next::Away {
+            to: Away::Unknown,
+            conditional: false,
+        };
+        assert_eq!(next(0xd4d4_d4d4), nowhere, "padding");
         assert_eq!(
             next(0xeaff_fffe),
             Next::Branch {

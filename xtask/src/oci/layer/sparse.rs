@@ -21,7 +21,7 @@ pub fn without_sparse(tar: &[u8], limits: &Limits) -> Result<Option<Vec<u8>>, La
     let mut copied = 0;
     let mut any = false;
     // The last PAX header, which describes the entry after it: its bytes in `tar`, and its records.
-    let mut pax: Option<(usize, Vec<(String, Vec<u8>)>)> = None;
+    let mut pax: Option<(usize, Records)> = None;
     while let Some(header) = walk.header()? {
         let start = walk.at;
         let size = walk.size(&header)?;
@@ -76,6 +76,9 @@ struct Walk<'a> {
 
 /// Where a piece of data lies in the file, and how long it is.
 type Piece = (u64, u64);
+
+/// Keys and values of a PAX header, in its order.
+type Records = Vec<(String, Vec<u8>)>;
 
 impl<'a> Walk<'a> {
     fn damaged(&self, reason: impl Into<String>) -> LayerError {
@@ -291,7 +294,7 @@ impl<'a> Walk<'a> {
 }
 
 /// The records of a PAX header: `LENGTH KEY=VALUE\n`.
-fn records(mut data: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
+fn records(mut data: &[u8]) -> Option<Records> {
     let mut records = Vec::new();
     while !data.is_empty() {
         let blank = data.iter().take(12).position(|byte| *byte == b' ')?;

@@ -1,9 +1,11 @@
 //! One image as a whole: every layer, what it starts, and whether all that names its platform names the same.
 
 use super::look::{Gather, Looked, Memory, Settings, look};
+use crate::audit::accuse::CodePolicy;
 use crate::audit::packages::Owners;
 use crate::audit::verdict::{Audited, Subject};
-use crate::audit::{Expectation, Report, Rule, Waiver, audit, inspect};
+use crate::audit::{Expectation, Report, Rule, Waiver, audit_with, inspect_with};
+use crate::compile::Record;
 use crate::cx::Cx;
 use crate::error::{Error, Result};
 use crate::oci::claims::Claim;
@@ -11,6 +13,7 @@ use crate::oci::overlay::{Node, Overlay};
 use crate::policy::Policy;
 use crate::source::{Bounds, Kind, LARGEST_FILE, Store};
 use crate::target::{Base, Platform, Target};
+use crate::verb::code::audited;
 
 /// The label that says what the program was compiled for. An image that has it is one of ours, and the policy is for it.
 pub const TRIPLE: &str = "xtask.binary.triple";
@@ -52,11 +55,21 @@ pub fn image(
         (Some(_), false) => how.policy.base_waivers(platform, path),
         _ => Vec::new(),
     };
+    let code = |path: &str| CodePolicy {
+        waivers: match ours {
+            Some(_) => how.policy.base_code_waivers(platform, path),
+            None => Vec::new(),
+        },
+        strict: how.strict,
+        ..CodePolicy::default()
+    };
     let settings = Settings {
         platform,
+        float_abi: ours.and_then(Target::from_triple).and_then(|target| target.float_abi),
         prefix: format!("{name}/"),
         given: false,
         waivers: &waivers,
+        code: &code,
         memory: how.memory,
         jobs: how.jobs,
     };
@@ -199,7 +212,7 @@ fn program(
     let place = looked.numbers.iter().position(|other| *other == number);
     if ours.is_some() {
         let bytes = content(store, claim, number)?;
-        let report = full(cx, subject.platform, claim, name, &path, bytes, how, owners);
+        let report = full(cx, subject.platform, claim, name, &path, bytes, how, owners)?;
         subject.check(true, Rule::Program, format!("/{path}"), expected, hint);
         match place {
             Some(place) => {
@@ -323,7 +336,11 @@ fn full(
     bytes: Vec<u8>,
     how: &How<'_>,
     owners: &Owners,
-) -> Report {
+) -> Result<Report> {
+    let code = CodePolicy {
+        strict: how.strict,
+        ..CodePolicy::default()
+    };
     let file = format!("{name}/{path}");
     let base = Base::ALL
         .into_iter()
@@ -338,7 +355,7 @@ fn full(
             cx.ui.warn(&format!(
                 "{file}: how it is linked (interpreter, libraries, glibc) was not checked: {reason}"
             ));
-            return inspect(&bytes, &file, platform, None, &[]);
+            return Ok(inspect_with(&bytes, &file, platform, None, &[], &code));
         }
     };
     let glibc = claim
@@ -358,8 +375,24 @@ fn full(
         glibc: glibc.or_else(|| owners.version("libc6")).map(str::to_owned),
         waivers,
     };
-    match audit(bytes, &expectation) {
+    // Of a program that was compiled here there is one with names, which tells more.
+    let record = Record::find(cx, &bytes)?;
+    let named = match &record {
+        Some(record) => record.program()?,
+        None => None,
+    };
+    let result = match (&record, named) {
+        (Some(record), Some(named)) => audited(cx, how.policy, &named, &expectation, record, how.strict)?,
+        _ => {
+            let code = CodePolicy {
+                waivers: how.policy.code_waivers(platform),
+                ..code
+            };
+            audit_with(bytes, &expectation, &code)
+        }
+    };
+    Ok(match result {
         Ok(binary) => binary.report().clone(),
         Err(report) => *report,
-    }
+    })
 }

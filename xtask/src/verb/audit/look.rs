@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::audit::accuse::CodePolicy;
 use crate::audit::packages::{self, is_record};
 use crate::audit::parts::{is_code, parts};
 use crate::audit::verdict::Audited;
-use crate::audit::{Report, Waiver, inspect, inspect_file};
+use crate::audit::{Report, Waiver, inspect, inspect_file_with, inspect_with};
 use crate::error::{Context, Error, Result};
 use crate::oci::overlay::{Change, Node};
 use crate::source::{Item, Kind, LARGEST_FILE};
-use crate::target::Platform;
+use crate::target::{FloatAbi, Platform};
 
 /// Bytes of a first line: the kernel reads no more of a script (BINPRM_BUF_SIZE).
 const FIRST_LINE: u64 = 256;
@@ -25,12 +26,16 @@ const RECORDS: u64 = 256 << 20;
 pub struct Settings<'a> {
     /// The platform.
     pub platform: Platform,
+    /// The float ABI that all of 32-bit ARM must have; either will do where it is not known.
+    pub float_abi: Option<FloatAbi>,
     /// In front of every path in a report: `scratch-armv6/`.
     pub prefix: String,
     /// Whether nothing is known of the files, not even that they belong to an image.
     pub given: bool,
     /// The policy's waivers for a path.
     pub waivers: &'a (dyn Fn(&str) -> Vec<Waiver> + Sync),
+    /// What it says to the code of a path.
+    pub code: &'a (dyn Fn(&str) -> CodePolicy + Sync),
     /// Verdicts that were made before, and where new ones go: by digest of the bytes.
     pub memory: Option<&'a (dyn Memory + Sync)>,
     /// Threads.
@@ -40,9 +45,9 @@ pub struct Settings<'a> {
 /// Verdicts of earlier runs.
 pub trait Memory {
     /// The report on these bytes under these waivers, if it is known and the rules are the same.
-    fn recall(&self, digest: &str, platform: Platform, waivers: &[Waiver]) -> Option<Report>;
+    fn recall(&self, digest: &str, settings: &Settings<'_>, waivers: &[Waiver], code: &CodePolicy) -> Option<Report>;
     /// Keeps one.
-    fn keep(&self, report: &Report, waivers: &[Waiver]);
+    fn keep(&self, report: &Report, settings: &Settings<'_>, waivers: &[Waiver], code: &CodePolicy);
 }
 
 /// What was found.
@@ -131,6 +136,7 @@ fn work(settings: &Settings<'_>, jobs: &Mutex<Receiver<Job>>, beyond: &AtomicBoo
         let Ok(job) = job else { return found };
         let name = format!("{}{}", settings.prefix, job.path);
         let waivers = (settings.waivers)(&job.path);
+        let code = (settings.code)(&job.path);
         let mut add = |member: Option<&str>, report: Report| {
             let audited = Audited {
                 path: job.path.clone(),
@@ -151,7 +157,7 @@ fn work(settings: &Settings<'_>, jobs: &Mutex<Receiver<Job>>, beyond: &AtomicBoo
                         Some(member) => format!("{name}({member})"),
                         None => name.clone(),
                     };
-                    add(part.member, judge(settings, part.bytes, &name, &waivers));
+                    add(part.member, judge(settings, part.bytes, &name, &waivers, &code));
                     // One file of later code is enough to know.
                     if !beyond.load(Ordering::Relaxed)
                         && !inspect(part.bytes, &name, Platform::ArmV6, None, &[]).passed()
@@ -164,21 +170,21 @@ fn work(settings: &Settings<'_>, jobs: &Mutex<Receiver<Job>>, beyond: &AtomicBoo
     }
 }
 
-fn judge(settings: &Settings<'_>, bytes: &[u8], name: &str, waivers: &[Waiver]) -> Report {
+fn judge(settings: &Settings<'_>, bytes: &[u8], name: &str, waivers: &[Waiver], code: &CodePolicy) -> Report {
     let platform = settings.platform;
     if settings.given {
-        return inspect_file(bytes, name, platform);
+        return inspect_file_with(bytes, name, platform, code);
     }
     let Some(memory) = settings.memory else {
-        return inspect(bytes, name, platform, None, waivers);
+        return inspect_with(bytes, name, platform, settings.float_abi, waivers, code);
     };
     let digest = crate::oci::Digest::of(bytes).to_string();
-    if let Some(mut known) = memory.recall(&digest, platform, waivers) {
+    if let Some(mut known) = memory.recall(&digest, settings, waivers, code) {
         name.clone_into(&mut known.file);
         return known;
     }
-    let report = inspect(bytes, name, platform, None, waivers);
-    memory.keep(&report, waivers);
+    let report = inspect_with(bytes, name, platform, settings.float_abi, waivers, code);
+    memory.keep(&report, settings, waivers, code);
     report
 }
 

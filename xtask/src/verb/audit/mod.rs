@@ -1,17 +1,20 @@
 //! `cargo xtask audit`: images, file trees and files against a platform.
 
+pub mod assembled;
 pub mod image;
 pub mod look;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::audit::accuse::CodePolicy;
 use crate::audit::parts::parts;
 use crate::audit::sarif::sarif;
 use crate::audit::verdict::{Audited, Subject};
-use crate::audit::{Report, inspect_file};
+use crate::audit::{Report, inspect_file_with};
 use crate::cache::write_atomically;
 use crate::cli::AuditArgs;
+use crate::compile::Record;
 use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
 use crate::oci::claims::Claim;
@@ -19,7 +22,7 @@ use crate::plan::image_tag;
 use crate::policy::Policy;
 use crate::source::{self, Bounds, LARGEST_FILE, Opened, Rootfs, Source, Store};
 use crate::target::{Base, Platform};
-use crate::verb::{Outcome, place, policy};
+use crate::verb::{Outcome, explain, place, policy};
 use image::How;
 use look::{Settings, look};
 
@@ -29,6 +32,9 @@ const DEFAULT: Platform = Platform::ArmV6;
 /// Prints what was found; exit code 1 when there is a finding.
 pub fn run(cx: &Cx, args: &AuditArgs) -> Result<Outcome> {
     let policy = policy(cx)?;
+    if let Some(what) = &args.explain {
+        return explain::run(cx, &policy, what, args.platform.unwrap_or(DEFAULT), args.json);
+    }
     let mut inputs = args.inputs.clone();
     if inputs.is_empty() {
         inputs = built(cx);
@@ -101,7 +107,7 @@ fn jobs(args: &AuditArgs) -> usize {
 
 fn one(cx: &Cx, args: &AuditArgs, policy: &Policy, source: &Source) -> Result<Vec<Subject>> {
     let platform = args.platform.unwrap_or(DEFAULT);
-    match source::open(cx, source, &|path| place(cx, path))? {
+    match source::open_for(cx, source, platform, &|path| place(cx, path))? {
         Opened::Images(store) => {
             let how = How {
                 policy,
@@ -115,8 +121,8 @@ fn one(cx: &Cx, args: &AuditArgs, policy: &Policy, source: &Source) -> Result<Ve
                 .map(|(claim, platform)| image::image(cx, &store, &source.to_string(), claim, *platform, &how))
                 .collect()
         }
-        Opened::Rootfs(rootfs) => Ok(vec![tree(&rootfs, source, platform, jobs(args))?]),
-        Opened::File(path) => Ok(vec![file(&path, source, platform)?]),
+        Opened::Rootfs(rootfs) => Ok(vec![tree(&rootfs, source, platform, args)?]),
+        Opened::File(path) => Ok(vec![file(cx, policy, &path, source, platform, args.strict)?]),
     }
 }
 
@@ -181,14 +187,19 @@ fn choose(cx: &Cx, store: &Store, source: &Source, wanted: Option<Platform>) -> 
 }
 
 /// A tar or a directory.
-fn tree(rootfs: &Rootfs, source: &Source, platform: Platform, jobs: usize) -> Result<Subject> {
+fn tree(rootfs: &Rootfs, source: &Source, platform: Platform, args: &AuditArgs) -> Result<Subject> {
     let settings = Settings {
         platform,
+        float_abi: None,
         prefix: String::new(),
         given: true,
         waivers: &|_| Vec::new(),
+        code: &|_| CodePolicy {
+            strict: args.strict,
+            ..CodePolicy::default()
+        },
         memory: None,
-        jobs,
+        jobs: jobs(args),
     };
     let looked = look(&settings, |gather| {
         rootfs.walk(&Bounds::default(), &mut |item| gather.take(0, item))
@@ -206,8 +217,9 @@ fn tree(rootfs: &Rootfs, source: &Source, platform: Platform, jobs: usize) -> Re
     Ok(subject)
 }
 
-/// A file says nothing of the image it is meant for, so only what the platform can execute is judged.
-fn file(path: &Path, source: &Source, platform: Platform) -> Result<Subject> {
+/// A file says nothing of the image it is meant for, so only what the platform can execute is judged. Of one that was compiled
+/// here it is known where the code comes from, and the policy's waivers for code are for it.
+fn file(cx: &Cx, policy: &Policy, path: &Path, source: &Source, platform: Platform, strict: bool) -> Result<Subject> {
     let cannot = || format!("cannot read {}", path.display());
     let size = fs::metadata(path).context(cannot)?.len();
     if size > LARGEST_FILE {
@@ -217,6 +229,14 @@ fn file(path: &Path, source: &Source, platform: Platform) -> Result<Subject> {
         )));
     }
     let bytes = fs::read(path).context(cannot)?;
+    let mut code = CodePolicy {
+        strict,
+        ..CodePolicy::default()
+    };
+    if let Some(record) = Record::find(cx, &bytes)? {
+        code.evidence = record.evidence(cx, &bytes);
+        code.waivers = policy.code_waivers(platform);
+    }
     let name = path.display().to_string();
     let mut subject = Subject::new(source.to_string(), platform);
     let mut add = |member: Option<&str>, report| {
@@ -235,13 +255,13 @@ fn file(path: &Path, source: &Source, platform: Platform) -> Result<Subject> {
         Ok(parts) => {
             for part in &parts {
                 let name = part.member.map_or(name.clone(), |member| format!("{name}({member})"));
-                add(part.member, inspect_file(part.bytes, &name, platform));
+                add(part.member, inspect_file_with(part.bytes, &name, platform, &code));
             }
             if parts.is_empty() && bytes.starts_with(b"!<arch>") {
                 let reason = "an ar archive without machine code".to_owned();
                 add(None, Report::unreadable(&name, &bytes, platform, reason));
             } else if parts.is_empty() {
-                add(None, inspect_file(&bytes, &name, platform));
+                add(None, inspect_file_with(&bytes, &name, platform, &code));
             }
         }
     }

@@ -4,6 +4,7 @@
 //! and is measured in turn. What is not installed is called absent.
 
 mod assemble;
+mod audit;
 mod build;
 mod figures;
 mod machine;
@@ -56,6 +57,9 @@ pub fn run(cx: &Cx, args: &BenchArgs) -> Result<Outcome> {
     }
     if wanted(BenchPart::Size) {
         rows.extend([(Base::Scratch, 1e6), (Base::Debian, 6e6)].map(|(base, goal)| size(cx, base, goal)));
+    }
+    if wanted(BenchPart::Audit) {
+        rows.extend(audit::measure(cx, args.runs)?);
     }
     if wanted(BenchPart::Serve) {
         rows.extend(serve::measure(cx, args.runs));

@@ -107,13 +107,19 @@ fn a_program_behind_links_is_held_against_the_whole_policy() {
 #[test]
 fn what_cannot_be_checked_is_told() {
     let program = || vec![Entry::file("p", V6, 0o755)];
-    for (name, triple, reason) in [
-        ("blog:scratch-armv6", None, "the image has no label xtask.binary.triple"),
-        ("blog:scratch-armv6", Some("z80"), "names no known target: \"z80\""),
-        ("blog:latest", TRIPLE, "the name latest begins with no base"),
+    // A label that names nothing cannot agree with the configuration.
+    for (name, triple, expected, reason) in [
+        (
+            "blog:scratch-armv6",
+            None,
+            0,
+            "the image has no label xtask.binary.triple",
+        ),
+        ("blog:scratch-armv6", Some("z80"), 1, "names no known target: \"z80\""),
+        ("blog:latest", TRIPLE, 0, "the name latest begins with no base"),
     ] {
         let (code, out, error) = audit(name, program(), "/p", triple);
-        assert_eq!(code, 0, "{out}");
+        assert_eq!(code, expected, "{out}");
         assert!(
             error.contains("how it is linked (interpreter, libraries, glibc) was not checked"),
             "{error}"

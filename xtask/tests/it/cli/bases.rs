@@ -4,11 +4,17 @@
 use std::fs;
 
 use serde_json::Value;
-use xtask::oci::layer::{Entry, write_tar};
+use xtask::oci::layer::{Entry, Limits, write_tar};
+use xtask::oci::layout::load_image;
+use xtask::oci::media;
+use xtask::target::Platform;
 
 use super::whole::{built, run};
 use super::{Workspace, code, fine, refused};
 use crate::base_alpine::{Mirror, fixture, minirootfs};
+use crate::http::server::Server;
+use crate::registry::answer;
+use crate::registry::content::Content;
 
 /// Only the stand-in as a source: a registry that cannot be reached takes its time to say so.
 fn only_the_archive(workspace: &Workspace) {
@@ -255,6 +261,28 @@ fn a_root_file_system_of_the_users_own_is_a_base() {
     let from = |location: &str| run(&workspace, &[&args[..], &["--base-image", location]].concat());
     fine(&from("oci:target/out/own"));
     fine(&from("docker-archive:target/out/own.tar"));
+
+    // So is an image of a registry; its layers, environment and history come along, and the Dockerfile adds to them.
+    let mut content = Content::default();
+    let pulled = content.image("linux/amd64", &[(tar, media::DOCKER_LAYER_GZIP)]);
+    content.tag("1", pulled);
+    let layer = content.blobs.keys().copied().collect::<Vec<_>>();
+    let server = Server::start(move |seen| answer(&content, seen));
+    fine(&from(&format!("docker://{}/library/x:1", server.host())));
+    let store = xtask::publish::archive::open(&workspace.path("target/out/own.tar")).unwrap();
+    let made = load_image(&store, None, Platform::Amd64, &Limits::default()).unwrap();
+    assert!(layer.contains(&made.layers()[0].digest()), "untouched");
+    assert_eq!((made.base_layers().len(), made.layers().len()), (1, 2));
+    let config = made.config_json();
+    assert_eq!(config["config"]["Env"][0], "A=b");
+    assert!(
+        config["config"]["Env"]
+            .to_string()
+            .contains("BLOG_DATABASE=/data/blog.db")
+    );
+    assert_eq!(config["history"][0]["created_by"], "step 0");
+    let origin = config["config"]["Labels"]["xtask.base"].as_str().unwrap();
+    assert!(origin.ends_with(&format!("/library/x:1@{pulled}")), "{origin}");
 
     let output = image("alpine", "linux/arm/v6").output().unwrap();
     assert_eq!(code(&output), 1, "{}", output.error_text());

@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use xtask::audit::waive::{CodeWaiver, Subject, waive};
 use xtask::cache::Cache;
 use xtask::compile::{Record, dependencies};
+use xtask::culprit::guard::{Known, Program};
 use xtask::culprit::list::{Culprit, Instruction, culprits};
 use xtask::culprit::origin::Origin;
 use xtask::cx::Cx;
@@ -197,6 +198,165 @@ fn a_waiver_is_for_one_version_and_leaves_nothing_over() {
         [""; 0]
     );
     assert!(part[0].open() > 0 && part[0].open() < found[0].open());
+}
+
+/// The line that begins with `start`.
+fn line<'a>(text: &'a str, start: &str) -> &'a str {
+    text.lines()
+        .find(|line| line.starts_with(start))
+        .unwrap_or_else(|| panic!("no line begins with {start}:\n{text}"))
+}
+
+#[test]
+fn the_image_is_refused_until_the_policy_says_why_not() {
+    let Some(cx) = compiled() else { return };
+    let run = |verb: &str, args: &[&str]| {
+        let output = Shell::default()
+            .command(env!("CARGO_BIN_EXE_xtask"))
+            .arg(verb)
+            .args(args)
+            .current_dir(&cx.root)
+            .env("XTASK_CACHE_DIR", cache())
+            .output()
+            .unwrap();
+        (output.status.code().unwrap(), output.text(), output.error_text())
+    };
+    let (code, out, error) = run("image", &[]);
+    assert_eq!((code, out.as_str()), (1, ""), "{error}");
+    let ring = line(&error, "brought by ring 0.17.14: ");
+    assert!(ring.contains("sha256-armv4-linux32.o"), "{ring}");
+    assert!(
+        ring.ends_with("; blog -> web/cookies -> cookie/private -> ring 0.17.14"),
+        "{ring}"
+    );
+    assert!(line(&error, "brought by musl (zig ").ends_with("; accepted"), "{error}");
+    assert!(
+        line(&error, "brought by libunwind (zig ").ends_with("; accepted"),
+        "{error}"
+    );
+
+    let (code, out, error) = run("audit", &["--explain", "ring"]);
+    assert_eq!(code, 1, "{error}");
+    assert!(
+        out.contains("how it got in: blog -> web/cookies -> cookie/private -> ring 0.17.14"),
+        "{out}"
+    );
+    assert!(out.contains("leave out the feature `sessions` of web"), "{out}");
+    assert!(
+        out.contains("ring_core_0_17_14__ChaCha20_ctr32_neon (chacha-armv4-linux32.o)"),
+        "{out}"
+    );
+    let (code, out, _) = run("audit", &["--explain", "__a_cas_v7"]);
+    assert_eq!(code, 0, "a guarded function");
+    assert!(out.contains("dmb") && out.contains("accepted: "), "{out}");
+    let (code, _, error) = run("audit", &["--explain", "no-such-crate"]);
+    assert_eq!(code, 2);
+    assert!(
+        error.contains("no-such-crate") && error.contains("ring 0.17.14"),
+        "{error}"
+    );
+
+    let policy = fs::read_to_string(cx.root.join("xtask.toml")).unwrap();
+    let with = |version: &str| {
+        let waiver = format!(
+            "{policy}\n[[audit.code-waivers]]\nplatform = \"linux/arm/v6\"\ncrate = \"ring\"\nversion = \"{version}\"\n\
+             symbols = [\"ring_core_*_neon*\", \"._*\"]\nguard = \"ring::cpu::arm asks for AT_HWCAP\"\nreason = \"no NEON, no call\"\n"
+        );
+        fs::write(cx.root.join("xtask.toml"), waiver).unwrap();
+    };
+    with("0.17.14");
+    let (code, out, error) = run("image", &[]);
+    assert_eq!(code, 0, "{error}");
+    assert_eq!(out.lines().count(), 1);
+    let (code, out, error) = run("audit", &[]);
+    assert_eq!(code, 0, "{out}{error}");
+    let (code, _, error) = run("image", &["--strict"]);
+    assert_eq!(code, 1, "{error}");
+    assert!(!error.contains("accepted"), "{error}");
+    assert_eq!(run("audit", &["--strict"]).0, 1);
+    with("0.17.13");
+    let (code, _, error) = run("image", &[]);
+    assert_eq!(code, 1);
+    assert!(error.contains("crate ring 0.17.13: it is 0.17.14 here"), "{error}");
+    fs::write(cx.root.join("xtask.toml"), policy).unwrap();
+}
+
+/// Where the words of `pattern` stand in a file.
+fn find(bytes: &[u8], pattern: &[u32]) -> usize {
+    let pattern: Vec<u8> = pattern.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let mut found = (0..bytes.len() - pattern.len()).filter(|at| bytes[*at..].starts_with(&pattern));
+    let at = found.next().unwrap();
+    assert_eq!(found.next(), None);
+    at
+}
+
+#[test]
+fn a_guard_that_is_not_there_guards_nothing() {
+    let Some(cx) = compiled() else { return };
+    let record = Record::read(&cx, TRIPLE).unwrap().unwrap();
+    let program = record.program().unwrap().unwrap();
+    let walk = walk(&program, Features::ARM1176).unwrap().unwrap();
+    let address = |name: &str| {
+        let first = walk
+            .beyond
+            .iter()
+            .find(|beyond| beyond.symbol.as_ref().is_some_and(|symbol| symbol.name.contains(name)));
+        first.unwrap().address
+    };
+    let known = |bytes: &[u8], address| Program::new(bytes).unwrap().unwrap().known(address);
+    let problem = |bytes: &[u8], address| match known(bytes, address) {
+        Known::Not(_, problem) => problem,
+        other => panic!("{other:?}"),
+    };
+    let (cas, save) = (address("__a_cas_v7"), address("saveVFPv3"));
+    assert!(matches!(known(&program, cas), Known::Guarded(_)));
+    assert!(matches!(known(&program, save), Known::Guarded(_)));
+
+    // Other words under the same name.
+    let mut other = program.clone();
+    let at = find(&other, &[0xe1a0_3000, 0xf57f_f05b, 0xe192_0f9f]);
+    other[at] = 1;
+    assert_eq!(known(&other, cas), Known::No);
+
+    // Somebody else has the address: the last word of the data segment.
+    let start = u32::try_from(cas).unwrap() - 4;
+    let elf = object::read::elf::ElfFile32::<object::Endianness>::parse(&program[..]).unwrap();
+    let data = object::Object::section_by_name(&elf, ".data").unwrap();
+    let (offset, size) = object::ObjectSection::file_range(&data).unwrap();
+    let last = usize::try_from(offset + size).unwrap() / 4 * 4 - 4;
+    let mut other = program.clone();
+    other[last..last + 4].copy_from_slice(&start.to_le_bytes());
+    assert!(problem(&other, cas).contains("its address is in data"));
+
+    // It is chosen without looking at the chip: comparisons with 'v' are gone.
+    let mut other = program.clone();
+    let text = object::Object::section_by_name(&elf, ".text").unwrap();
+    let (offset, size) = object::ObjectSection::file_range(&text).unwrap();
+    for at in (offset..offset + size).step_by(4) {
+        let at = usize::try_from(at).unwrap();
+        let word = u32::from_le_bytes(other[at..at + 4].try_into().unwrap());
+        if matches!(word >> 20 & 0xff, 0x35 | 0x33) && word & 0xfff == u32::from(b'v') {
+            other[at] = 0;
+        }
+    }
+    assert!(problem(&other, cas).contains("'v'"));
+
+    // A table for unwinding that names D16: in the place of one that is in the index itself.
+    let index = object::Object::section_by_name(&elf, ".ARM.exidx").unwrap();
+    let (offset, size) = object::ObjectSection::file_range(&index).unwrap();
+    let inline = (offset..offset + size)
+        .step_by(8)
+        .map(|at| usize::try_from(at).unwrap() + 4)
+        .find(|at| {
+            let word = u32::from_le_bytes(program[*at..*at + 4].try_into().unwrap());
+            word >> 24 == 0x80
+        });
+    let mut other = program.clone();
+    let at = inline.unwrap();
+    other[at..at + 4].copy_from_slice(&0x80c8_00b0_u32.to_le_bytes());
+    assert!(problem(&other, save).contains("name D16 to D31"));
+    other[at..at + 4].copy_from_slice(&0x80ff_ffff_u32.to_le_bytes());
+    assert!(problem(&other, save).contains("cannot be read"));
 }
 
 #[test]

@@ -18,14 +18,14 @@ use crate::http::{cx, options};
 use crate::require::require_program;
 
 /// A running docker-registry.
-struct Real {
+pub struct Real {
     _process: Running,
-    host: String,
+    pub host: String,
 }
 
 impl Real {
     /// Starts one on a free port; `more` is YAML for below `http:` and for `auth:`.
-    fn start(dir: &Path, tls: Option<&Certificates>, users: Option<&str>) -> Self {
+    pub fn start(dir: &Path, tls: Option<&Certificates>, users: Option<&str>) -> Self {
         // The port is free now; who takes it in between makes the start fail, and another is tried.
         for _ in 0..5 {
             let port = std::net::TcpListener::bind("127.0.0.1:0")
@@ -73,7 +73,7 @@ impl Real {
         panic!("docker-registry does not start");
     }
 
-    fn reference(&self, rest: &str) -> Reference {
+    pub fn reference(&self, rest: &str) -> Reference {
         format!("{}/{rest}", self.host).parse().unwrap()
     }
 }
@@ -118,19 +118,11 @@ fn check(pulled: &Pulled, content: &Content, index: Digest) {
     }
 }
 
-fn registry(options: Options, places: Places) -> Registry {
+pub fn registry(options: Options, places: Places) -> Registry {
     Registry::new(Client::new(options, Waits::new()), places, [])
 }
 
-/// A real server may think for longer than a scripted one.
-fn patient() -> Options {
-    Options {
-        idle: Duration::from_secs(20),
-        ..options()
-    }
-}
-
-fn user(host: &str, password: &str) -> Places {
+pub fn user(host: &str, password: &str) -> Places {
     Places {
         environment: Some((host.to_owned(), "me".to_owned(), Secret::new(password))),
         files: Vec::new(),
@@ -138,7 +130,7 @@ fn user(host: &str, password: &str) -> Places {
 }
 
 /// me:hunter2, with bcrypt, which is all that docker-registry reads.
-const USERS: &str = "me:$2b$05$abcdefghijklmnopqrstuuoXuKqgZXLiJqzfmMXDDhSFPIvxV7t8.\n";
+pub const USERS: &str = "me:$2b$05$abcdefghijklmnopqrstuuoXuKqgZXLiJqzfmMXDDhSFPIvxV7t8.\n";
 
 #[test]
 fn debians_registry_serves_what_skopeo_put_there() {
@@ -149,7 +141,7 @@ fn debians_registry_serves_what_skopeo_put_there() {
     let real = Real::start(dir.path(), None, None);
     let (content, index) = fill(dir.path(), &real, None);
     let cx = cx(&dir.path().join("cache"));
-    let registry = registry(patient(), Places::default());
+    let registry = registry(options(), Places::default());
     let pulled = registry
         .pull(&cx, &real.reference("a/b:tag"), Platform::ArmV6, Variants::Exact)
         .unwrap();
@@ -182,7 +174,7 @@ fn debians_registry_wants_a_password() {
     let (content, index) = fill(dir.path(), &real, Some("me:hunter2"));
     let cx = cx(&dir.path().join("cache"));
     let reference = real.reference("a/b:tag");
-    let pull = |places| registry(patient(), places).pull(&cx, &reference, Platform::ArmV6, Variants::Exact);
+    let pull = |places| registry(options(), places).pull(&cx, &reference, Platform::ArmV6, Variants::Exact);
     let error = text(&pull(Places::default()).unwrap_err());
     assert!(
         error.contains("is refused") && error.contains("docker login"),
@@ -206,7 +198,7 @@ fn debians_registry_with_a_companys_certificate() {
     let pull = |roots: &str| {
         let options = Options {
             roots: Some(roots.as_bytes().to_vec()),
-            ..patient()
+            ..options()
         };
         let places = user(&real.host, "hunter2");
         registry(options, places).pull(&cx, &real.reference("a/b:tag"), Platform::ArmV6, Variants::Exact)

@@ -33,7 +33,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("report", "elf oci policy units"),
     ("run", "cache cx error oci publish shell target toolchain ui"),
     ("shell", "error ui"),
-    ("source", "cache cx error oci publish target"),
+    ("source", "cache cx error oci publish registry target"),
     ("target", ""),
     ("toolchain", "cache cx deb error oci plan policy shell target ui"),
     ("ui", "error units"),

@@ -17,9 +17,12 @@ use crate::cache::{full_disk, write_atomically};
 use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
 use crate::shell::Command;
+use crate::ui::Ui;
 
 /// How often a running command is looked at.
 const PAUSE: Duration = Duration::from_millis(150);
+/// How often progress is told where there is no terminal to show it.
+const TOLD: Duration = Duration::from_secs(60);
 /// Lines of the log that an error shows.
 const TAIL: usize = 12;
 /// Bytes of the log from which they are taken.
@@ -59,10 +62,13 @@ impl std::fmt::Debug for Phase<'_> {
 pub struct Stage<'a> {
     log: File,
     log_path: PathBuf,
+    ui: &'a Ui,
     bar: &'a ProgressBar,
+    verb: &'static str,
     label: String,
     lines: u64,
     seen: u64,
+    told: Instant,
 }
 
 impl Work {
@@ -133,10 +139,13 @@ impl Work {
             let mut stage = Stage {
                 log: File::create(&log_path).map_err(|error| full_disk(error, &self.dir))?,
                 log_path,
+                ui: &cx.ui,
                 bar: &bar,
+                verb: phase.verb,
                 label,
                 lines: phase.lines,
                 seen: 0,
+                told: Instant::now(),
             };
             let started = Instant::now();
             let ended = (phase.run)(&mut stage);
@@ -205,7 +214,12 @@ impl Stage<'_> {
         if reader.read_to_end(&mut text).is_ok() && !text.is_empty() {
             self.seen += text.iter().filter(|byte| **byte == b'\n').count() as u64;
             let percent = (self.seen * 100).checked_div(self.lines).unwrap_or(0).min(99);
-            self.bar.set_message(format!("{} {percent} %", self.label));
+            let message = format!("{}: {percent} %", self.label);
+            if !self.ui.is_terminal() && self.told.elapsed() >= TOLD {
+                self.told = Instant::now();
+                self.ui.step(self.verb, &message);
+            }
+            self.bar.set_message(message);
         }
     }
 
@@ -232,7 +246,7 @@ mod tests {
     use super::*;
     use crate::cache::Cache;
     use crate::shell::Shell;
-    use crate::ui::{Ui, Verbosity};
+    use crate::ui::Verbosity;
 
     fn cx(dir: &Path) -> Cx {
         Cx {
@@ -300,7 +314,7 @@ mod tests {
             verb: "Filling",
             what: "the disk".to_owned(),
             lines: 0,
-            run: Box::new(|stage| stage.run(&cx.shell.command("sh").args(["-c", "echo x >/dev/full"]))),
+            run: Box::new(|stage| stage.run(&cx.shell.command("sh").args(["-c", "head -c 9 /dev/zero >/dev/full"]))),
         };
         let error = work.run(&cx, &[phase]).unwrap_err();
         assert!(error.next_step().unwrap().contains("the disk is full"), "{error}");
