@@ -136,7 +136,7 @@ impl Judge<'_> {
         let covers = |size: u32, start: u32| size > 0 && address - start < size;
         let found = near()
             .find(|name| name.function && covers(name.size, name.address))
-            .or_else(|| near().find(|name| name.function && name.size == 0 || !name.function))?;
+            .or_else(|| near().find(|name| name.size == 0 || !name.function))?;
         // Of several names of one place the first is taken, in the order of names.
         let first = names.partition_point(|name| name.address < found.address);
         let found = names[first..behind]

@@ -257,7 +257,7 @@ impl Registers {
             // Stores leave registers as they are.
             0b01100 | 0b01110 | 0b10000 | 0b10010 => {}
             0b00110 | 0b00111 | 0b10101 | 0b10011 => self.set((half >> 8 & 7) as u8, Value::Unknown),
-            0b11001 | 0b11000 | 0b10111 => (0..8).for_each(|register| self.set(register, Value::Unknown)),
+            0b10111..=0b11001 => (0..8).for_each(|register| self.set(register, Value::Unknown)),
             _ => self.set(d, Value::Unknown),
         }
     }

@@ -119,7 +119,8 @@ pub(super) fn arm(word: u32, at: u32) -> Step {
         0 if word & 0x0ff0_00f0 == 0x0120_0070 => step.next = Next::Call(None),
         // Halfwords and pairs.
         0 if word & 0x90 == 0x90 => {
-            if word & 0x60 != 0 && word >> 22 & 1 == 1 && n == 15 && word >> 24 & 1 == 1 {
+            let relative = word >> 22 & 1 == 1 && n == 15 && word >> 24 & 1 == 1;
+            if word & 0x60 != 0 && relative {
                 let size = match (word >> 20 & 1, word >> 5 & 3) {
                     (0, 1) => 0,
                     (0, _) => 8,
@@ -175,22 +176,12 @@ pub(super) fn arm(word: u32, at: u32) -> Step {
                 });
             }
         }
-        4 => {
-            if word >> 20 & 1 == 1 && word >> 15 & 1 == 1 {
-                step.next = away(Away::Unknown);
-            }
+        4 if word >> 20 & 1 == 1 && word >> 15 & 1 == 1 => step.next = away(Away::Unknown),
+        // vldr
+        6 if word & 0x0f3f_0e00 == 0x0d1f_0a00 => {
+            step.literal = Some((offset((word & 0xff) << 2, up), if word >> 8 & 1 == 1 { 8 } else { 4 }));
         }
-        6 => {
-            // vldr
-            if word & 0x0f3f_0e00 == 0x0d1f_0a00 {
-                step.literal = Some((offset((word & 0xff) << 2, up), if word >> 8 & 1 == 1 { 8 } else { 4 }));
-            }
-        }
-        7 => {
-            if word >> 24 & 1 == 1 {
-                step.next = Next::Call(None);
-            }
-        }
+        7 if word >> 24 & 1 == 1 => step.next = Next::Call(None),
         _ => {}
     }
     step

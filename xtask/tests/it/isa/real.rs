@@ -101,7 +101,10 @@ fn share(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64
 }
 
-fn agree(platform: Platform, chips: &[(Features, [&str; 2], &[&[Disagreement]])]) {
+/// What a chip has, LLVM's options for it in both states, and where LLVM is not followed.
+type Chip<'a> = (Features, [&'a str; 2], &'a [&'a [Disagreement]]);
+
+fn agree(platform: Platform, chips: &[Chip<'_>]) {
     if !has_debian() || !require_program("apt-get") {
         return;
     }
