@@ -38,6 +38,12 @@ const IMPORTS: &[(&str, &str)] = &[
     ("toolchain", "cache cx deb error oci plan policy shell target ui"),
     ("ui", "error units"),
     ("units", ""),
+    // The verbs put the rooms together, so they know all of them.
+    (
+        "verb",
+        "audit base boot cache cli compile context culprit cx deb elf engine error http isa oci plan policy publish \
+         registry report run shell source target toolchain ui units workspace",
+    ),
     ("workspace", "error shell"),
 ];
 
