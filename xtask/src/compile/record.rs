@@ -73,10 +73,9 @@ impl Record {
     pub fn find(cx: &Cx, bytes: &[u8]) -> Result<Option<Record>> {
         let digest = digest_of(bytes);
         for target in &TARGETS {
-            if let Some(record) = Record::read(cx, target.triple)? {
-                if record.linked == digest || record.shipped == digest {
-                    return Ok(Some(record));
-                }
+            let of = |record: &Record| record.linked == digest || record.shipped == digest;
+            if let Some(record) = Record::read(cx, target.triple)?.filter(of) {
+                return Ok(Some(record));
             }
         }
         Ok(None)

@@ -226,15 +226,14 @@ impl Graph {
                         .iter()
                         .map(|feature| Cut::Feature(*index, *number, feature.clone())),
                 );
-                if dependency.default_features {
-                    if let Some(defaults) = self.packages[dependency.package].features.get("default") {
-                        cuts.extend(
-                            defaults
-                                .iter()
-                                .map(|feature| Cut::OneDefault(*index, *number, feature.clone())),
-                        );
-                        cuts.push(Cut::Default(*index, *number));
-                    }
+                let defaults = self.packages[dependency.package].features.get("default");
+                if let Some(defaults) = defaults.filter(|_| dependency.default_features) {
+                    cuts.extend(
+                        defaults
+                            .iter()
+                            .map(|feature| Cut::OneDefault(*index, *number, feature.clone())),
+                    );
+                    cuts.push(Cut::Default(*index, *number));
                 }
                 cuts.push(Cut::Dependency(*index, *number));
             }

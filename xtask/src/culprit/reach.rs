@@ -315,7 +315,7 @@ impl CallGraph {
                             bases.push(address + 4);
                         }
                         if first >> 11 == 0b10100 {
-                            literals.push(((address + 4 & !3) + u64::from(first & 0xff) * 4) as u32);
+                            literals.push((((address + 4) & !3) + u64::from(first & 0xff) * 4) as u32);
                         }
                         if wide {
                             let value =

@@ -271,7 +271,7 @@ fn rewrite<H: FileHeader<Endian = Endianness>>(bytes: &[u8], keep: Keep, class: 
         } else {
             data.to_vec()
         };
-        while out.len() % class.word != 0 {
+        while !out.len().is_multiple_of(class.word) {
             out.push(0);
         }
         order.put(&mut headers, start + class.sh_offset, class.word, out.len() as u64);
@@ -294,7 +294,7 @@ fn rewrite<H: FileHeader<Endian = Endianness>>(bytes: &[u8], keep: Keep, class: 
     // sh_addralign, the last but one of the fields.
     order.put(&mut headers, start + class.section - 2 * class.word, class.word, 1);
     out.extend_from_slice(&strings);
-    while out.len() % class.word != 0 {
+    while !out.len().is_multiple_of(class.word) {
         out.push(0);
     }
     let (table, count) = (out.len(), headers.len() / class.section);
