@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::packages::Owners;
+use super::program::Attribution;
 use super::stream::{Extent, ExtentKind, StreamError, extents, positions};
 use super::{Bandwidth, Deploy, ImageSize, LayerSize, PartName, PartSize, Program, Share, ShareKind, deploy, program};
 use crate::oci::layer::{EntryKind, LayerError, Limits, decompress};
 use crate::oci::{Image, Layer, Tree};
-use crate::report::Owned;
 
 /// The largest group of files that no package owns is a directory of this depth: `usr/share`.
 const DEPTH: usize = 2;
@@ -49,7 +49,7 @@ struct Apart<'a> {
 pub fn measure(
     subject: &Subject<'_>,
     bandwidth: Bandwidth,
-    attribute: &dyn Fn(&str, &[u8]) -> Result<Vec<Owned>, String>,
+    attribute: &dyn Fn(&str, &[u8]) -> Attribution,
     limits: &Limits,
 ) -> Result<ImageSize, MeasureError> {
     let image = subject.image;
@@ -204,7 +204,7 @@ fn find_program(
     config: &serde_json::Value,
     tree: &Tree,
     apart: &[Apart<'_>],
-    attribute: &dyn Fn(&str, &[u8]) -> Result<Vec<Owned>, String>,
+    attribute: &dyn Fn(&str, &[u8]) -> Attribution,
 ) -> Result<Option<Program>, MeasureError> {
     let named = ["Entrypoint", "Cmd"]
         .iter()

@@ -22,7 +22,7 @@ pub use deploy::{Bandwidth, Card, Deploy, Pull, Unpack};
 pub use difference::{Change, Difference, ImageDifference, Part, State, compare};
 pub use measure::{MeasureError, Subject, measure};
 pub use page::page;
-pub use program::Owned;
+pub use program::{Attribution, Owned};
 pub use stream::Division;
 pub use table::table;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::stream::StreamError;
 use super::{Crates, Piece, Program};
 use crate::elf::sections::{Section, sections};
 
@@ -17,14 +18,14 @@ pub struct Owned {
     pub owner: String,
 }
 
-/// Accounts for every byte of the program once by section and once by crate. `cost` says what ranges of the file take of the
-/// blob: `ends` ascend, and so do the answers, the first of which is that for the start of the file.
-pub fn account<E>(
-    path: &str,
-    bytes: &[u8],
-    owned: Result<Vec<Owned>, String>,
-    cost: &dyn Fn(&[u64]) -> Result<Vec<u64>, E>,
-) -> Result<Program, E> {
+/// Who owns which bytes of a program, or why that is not known.
+pub type Attribution = Result<Vec<Owned>, String>;
+
+/// What of the blob was read when so many bytes of the program were out: first for none, then for each of those asked for.
+pub type Cost<'a> = dyn Fn(&[u64]) -> Result<Vec<u64>, StreamError> + 'a;
+
+/// Accounts for every byte of the program once by section and once by crate.
+pub fn account(path: &str, bytes: &[u8], owned: Attribution, cost: &Cost<'_>) -> Result<Program, StreamError> {
     let length = bytes.len() as u64;
     let whole = cost(&[length])?;
     let found = sections(bytes);
@@ -98,7 +99,7 @@ fn cover_crates(sections: &[Section], mut owned: Vec<Owned>, length: u64) -> Cov
     cover
 }
 
-fn pieces<E>(cover: &Cover, cost: &dyn Fn(&[u64]) -> Result<Vec<u64>, E>) -> Result<Vec<Piece>, E> {
+fn pieces(cover: &Cover, cost: &Cost<'_>) -> Result<Vec<Piece>, StreamError> {
     let ends: Vec<u64> = cover.iter().map(|(range, _)| range.end).collect();
     let cost = cost(&ends)?;
     let mut sums: BTreeMap<&str, (u64, u64)> = BTreeMap::new();

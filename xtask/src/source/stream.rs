@@ -303,7 +303,6 @@ pub fn walk_tar(
             }
         }
     }
-    drop(archive);
     std::io::copy(&mut tar, &mut std::io::sink()).map_err(|error| damaged(&last, &error))?;
     Ok(tar.zeros >= 1024)
 }

@@ -153,7 +153,7 @@ fn platforms(subject: &mut Subject, claim: &Claim, triple: Option<&str>, looked:
         let agrees = found
             .as_deref()
             .is_some_and(|found| normal(found) == normal(&claim.said));
-        let found = found.map_or("no platform that is known".to_owned(), |found| format!("{found}"));
+        let found = found.unwrap_or_else(|| "no platform that is known".to_owned());
         subject.check(
             agrees,
             rule,

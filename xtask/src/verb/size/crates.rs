@@ -12,7 +12,7 @@ use crate::cx::Cx;
 use crate::elf::sections::{Symbol, symbols};
 use crate::elf::strip::same_code;
 use crate::policy::Policy;
-use crate::report::Owned;
+use crate::report::{Attribution, Owned};
 use crate::target::Target;
 
 /// The label that says what the program was compiled for.
@@ -24,7 +24,7 @@ const FOREIGN: &str = "(C and assembly)";
 
 /// Who owns which bytes of `program`, or why that is not known. The evidence of another build would be wrong without a sign of
 /// it, so it counts only when everything that is loaded is equal.
-pub fn attribute(cx: &Cx, policy: &Policy, config: &Value, path: &str, program: &[u8]) -> Result<Vec<Owned>, String> {
+pub fn attribute(cx: &Cx, policy: &Policy, config: &Value, path: &str, program: &[u8]) -> Attribution {
     let name = path.rsplit('/').next().unwrap_or(path);
     let triple = config["config"]["Labels"][TRIPLE].as_str();
     let target = triple
@@ -39,7 +39,7 @@ pub fn attribute(cx: &Cx, policy: &Policy, config: &Value, path: &str, program: 
     build.or_else(|why| own().map(|own| own.iter().map(by_symbol).collect()).ok_or(why))
 }
 
-fn of_build(cx: &Cx, target: &Target, name: &str, program: &[u8]) -> Result<Vec<Owned>, String> {
+fn of_build(cx: &Cx, target: &Target, name: &str, program: &[u8]) -> Attribution {
     let file = cx.root.join("target").join(target.triple).join("release").join(name);
     let shown = cx.show(&file);
     let built = fs::read(&file).map_err(|_| format!("the build that it came from is not in {shown}"))?;

@@ -39,8 +39,11 @@ fn the_page_of_a_fixed_report_is_a_constant() {
     insta::assert_snapshot!(page(&fixed()));
 }
 
-/// Elements and their text, in the order of the document.
-fn walk(node: &Handle, visit: &mut dyn FnMut(&str, &[(String, String)])) {
+/// Name and attributes of an element.
+type Visit<'a> = dyn FnMut(&str, &[(String, String)]) + 'a;
+
+/// Elements, in the order of the document.
+fn walk(node: &Handle, visit: &mut Visit<'_>) {
     if let NodeData::Element { name, attrs, .. } = &node.data {
         let attrs = attrs.borrow();
         let attrs: Vec<(String, String)> = attrs

@@ -35,6 +35,9 @@ pub struct Work {
     _lock: File,
 }
 
+/// What a phase does.
+pub type Step<'a> = dyn Fn(&mut Stage<'_>) -> Result<()> + 'a;
+
 /// One step of the work.
 pub struct Phase<'a> {
     /// Name of its stamp and its log: `libgcc`.
@@ -46,7 +49,7 @@ pub struct Phase<'a> {
     /// Lines that its commands print, about; for the percentage.
     pub lines: u64,
     /// The work; it starts from what a killed run may have left of this very phase.
-    pub run: Box<dyn Fn(&mut Stage<'_>) -> Result<()> + 'a>,
+    pub run: Box<Step<'a>>,
 }
 
 impl std::fmt::Debug for Phase<'_> {
