@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::waive::{CodeWaiver, Subject};
+use crate::audit::accuse::Allowance;
 use crate::audit::{Rule, Waiver};
 use crate::target::{Base, Platform, Target};
 
@@ -148,9 +149,24 @@ pub struct AuditPolicy {
     /// Code that a chip lacks and that is not executed there.
     #[serde(default, rename = "code-waivers")]
     pub code_waivers: Vec<CodeWaiverPolicy>,
+    /// Extensions that every chip of a platform is taken to have.
+    #[serde(default)]
+    pub allow: Vec<AllowPolicy>,
     /// The same as `waivers` for files of bases.
     #[serde(default, rename = "base-waivers")]
     pub base_waivers: Vec<BaseWaiver>,
+}
+
+/// `[[audit.allow]]`: for the code of programs; files of bases have waivers.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllowPolicy {
+    /// Platform that it holds for.
+    pub platform: Platform,
+    /// The extension, as the report words it: `registers d16 to d31`.
+    pub needs: String,
+    /// Why every chip that the images meet has it.
+    pub reason: String,
 }
 
 /// `[[audit.code-waivers]]`: one of `crate`, `part` and `package` says whose code it is.
@@ -412,6 +428,17 @@ impl Policy {
                 ));
             }
         }
+        for allowed in &policy.audit.allow {
+            if allowed.reason.trim().is_empty() {
+                return Err(format!("audit.allow: `{}` gives no reason", allowed.needs));
+            }
+            if allowed.platform == Platform::ArmV6 {
+                return Err(format!(
+                    "audit.allow: linux/arm/v6 is one chip, which does not have {}",
+                    allowed.needs
+                ));
+            }
+        }
         for waiver in &policy.audit.code_waivers {
             waiver.waiver()?;
         }
@@ -463,6 +490,17 @@ impl Policy {
             .iter()
             .filter(|waiver| waiver.platform == platform && waiver.package.is_none())
             .filter_map(|waiver| waiver.waiver().ok())
+            .collect()
+    }
+
+    /// What programs for a platform may need on top of its name.
+    pub fn allowed(&self, platform: Platform) -> Vec<Allowance> {
+        let allowed = self.audit.allow.iter().filter(|allowed| allowed.platform == platform);
+        allowed
+            .map(|allowed| Allowance {
+                needs: allowed.needs.clone(),
+                reason: allowed.reason.clone(),
+            })
             .collect()
     }
 

@@ -16,8 +16,19 @@ pub struct CodePolicy {
     pub origin: Option<Origin>,
     /// Waivers for code on the platform.
     pub waivers: Vec<CodeWaiver>,
+    /// What the platform is taken to have on top of its name.
+    pub allowed: Vec<Allowance>,
     /// Accept nothing: neither guards that were checked nor waivers.
     pub strict: bool,
+}
+
+/// An extension that the policy takes for granted on a platform: `[[audit.allow]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// As the report words it: `registers d16 to d31`.
+    pub needs: String,
+    /// Why every chip that the image meets has it.
+    pub reason: String,
 }
 
 /// Instructions of one function, for asking who brought them.
@@ -72,10 +83,19 @@ impl Checks {
         }
         for function in &code.functions {
             let Some(first) = of(function).next() else { continue };
-            let suspect = found
-                .iter()
-                .flat_map(|culprit| &culprit.functions)
+            let mut suspect = found
+                .iter_mut()
+                .flat_map(|culprit| &mut culprit.functions)
                 .find(|suspect| suspect.symbol == function.symbol && suspect.address == first.address);
+            // A function that needs nothing else than what is allowed.
+            if let Some(suspect) = suspect.as_mut().filter(|suspect| suspect.accepted.is_none()) {
+                let reason = |needs: &String| policy.allowed.iter().find(|allowed| allowed.needs == *needs);
+                let reasons: Option<Vec<&Allowance>> = suspect.needs.iter().map(reason).collect();
+                suspect.accepted = reasons.map(|reasons| {
+                    let texts: Vec<&str> = reasons.iter().map(|allowed| allowed.reason.as_str()).collect();
+                    texts.join("; ")
+                });
+            }
             if let Some(reason) = suspect.and_then(|suspect| suspect.accepted.as_deref()) {
                 self.accept(Rule::Beyond, &function.describe(), reason);
             }

@@ -29,6 +29,7 @@ pub fn audited(
 ) -> Result<std::result::Result<Binary, Box<Report>>> {
     let mut code = CodePolicy {
         waivers: policy.code_waivers(expectation.platform),
+        allowed: policy.allowed(expectation.platform),
         strict,
         ..CodePolicy::default()
     };

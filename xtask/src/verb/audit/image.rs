@@ -386,6 +386,7 @@ fn full(
         _ => {
             let code = CodePolicy {
                 waivers: how.policy.code_waivers(platform),
+                allowed: how.policy.allowed(platform),
                 ..code
             };
             audit_with(bytes, &expectation, &code)

@@ -236,6 +236,7 @@ fn file(cx: &Cx, policy: &Policy, path: &Path, source: &Source, platform: Platfo
     if let Some(record) = Record::find(cx, &bytes)? {
         code.evidence = record.evidence(cx, &bytes);
         code.waivers = policy.code_waivers(platform);
+        code.allowed = policy.allowed(platform);
     }
     let name = path.display().to_string();
     let mut subject = Subject::new(source.to_string(), platform);
