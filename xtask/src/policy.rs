@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::audit::waive::{CodeWaiver, Subject};
 use crate::audit::accuse::Allowance;
+use crate::audit::waive::{CodeWaiver, Subject};
 use crate::audit::{Rule, Waiver};
 use crate::target::{Base, Platform, Target};
 

@@ -54,8 +54,11 @@ rules! {
     "../isa/decode/unconditional.rs",
     "../isa/decode/vfp.rs",
     "../isa/walk/flow.rs",
+    "../isa/walk/gaps.rs",
     "../isa/walk/judge.rs",
+    "../isa/walk/jumps.rs",
     "../isa/walk/mod.rs",
+    "../isa/walk/registers.rs",
     "../isa/walk/step.rs",
     "../target.rs",
 }

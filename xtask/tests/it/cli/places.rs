@@ -65,12 +65,12 @@ fn a_daemon_that_does_not_answer_is_said_at_once() {
         let command = workspace.xtask(to).env("DOCKER_HOST", "unix:///nonexistent.sock");
         insta::allow_duplicates! {
             insta::assert_snapshot!(refused(&command), @r"
-            error: no Docker engine answers at /nonexistent.sock: No such file or directory (os error 2)
-            hint: is the engine started? `sudo systemctl start docker`; another socket is named with DOCKER_HOST=unix:///PATH
+            error: no Docker engine answers at /nonexistent.sock (DOCKER_HOST): No such file or directory (os error 2)
+            hint: is the engine started? `sudo systemctl start docker`; another is named with DOCKER_HOST=unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST
             ");
         }
         let command = workspace.xtask(to).env("DOCKER_HOST", "tcp://127.0.0.1:1");
-        assert!(refused(&command).contains("hint: other transports are not spoken: write docker-archive:PATH"));
+        assert!(refused(&command).contains("hint: is that host up, and does its engine listen there?"));
     }
     assert!(!workspace.path("target").exists() && !workspace.path("../cache").exists());
 }
