@@ -145,7 +145,7 @@ Examples:
   cargo xtask size --against before.json --bandwidth 5Mbit/s
   cargo xtask size oci:/tmp/blog --against oci:/tmp/blog-of-yesterday --json")]
 pub struct SizeArgs {
-    /// Images to compare: oci:PATH, docker-archive:PATH or docker-daemon:NAME[:TAG] [default: all in target/images]
+    /// Images to compare: `oci:PATH`, `docker-archive:PATH` or `docker-daemon:NAME[:TAG]` [default: all in target/images]
     #[arg(value_name = "IMAGES")]
     pub layouts: Vec<String>,
     /// Print JSON: the whole report
@@ -233,7 +233,7 @@ Examples:
   cargo xtask audit docker-daemon:nginx:1 --json
   cargo xtask audit rootfs.tar.xz --sarif findings.sarif")]
 pub struct AuditArgs {
-    /// oci:PATH, docker-archive:PATH, docker-daemon:NAME[:TAG], docker://REFERENCE, or the path of a tar, a directory or a file
+    /// `oci:PATH`, `docker-archive:PATH`, `docker-daemon:NAME[:TAG]`, `docker://REFERENCE`, or the path of a tar, a directory or a file
     #[arg(value_name = "SOURCE")]
     pub inputs: Vec<String>,
     /// Platform to hold it against [default: what an image's configuration says; linux/arm/v6 for all else]

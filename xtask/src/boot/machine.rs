@@ -343,6 +343,19 @@ impl Machine {
         }
     }
 
+    /// Waits until process 1 runs, at most `limit`; `false` when it does not by then.
+    pub(super) fn wait_up(
+        &mut self,
+        limit: Duration,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> std::result::Result<bool, Halt> {
+        match self.wait(limit, interrupted, &mut |machine| machine.seen().up.is_some()) {
+            Ok(()) => Ok(true),
+            Err(Halt::TimedOut) => Ok(false),
+            Err(halt) => Err(halt),
+        }
+    }
+
     /// Waits until the server answers GET `path` with a success, at most `limit`.
     pub(super) fn wait_ready(
         &mut self,

@@ -4,8 +4,8 @@
 //! runs as its user, with its entry point, environment, working directory and volumes, as process 1 of a container; and
 //! the power can be cut. What it does not show is speed, timing, and the caches of the real chip.
 //!
-//! [`kernel`] provides what is booted, [`initramfs`] puts it and the image into one archive, [`card`] makes the SD card that
-//! the volumes are on, [`machine`] runs QEMU, [`browser`] visits the server, [`check`] cuts the power.
+//! `kernel` provides what is booted, `initramfs` puts it and the image into one archive, `card` makes the SD card that
+//! the volumes are on, `machine` runs QEMU, `browser` visits the server, `check` cuts the power.
 
 mod browser;
 mod card;
@@ -122,6 +122,12 @@ impl Place {
     }
 }
 
+/// How long the kernel may take to start process 1; it takes 5 to 8 s where nothing else runs. Now and then QEMU 7.2 leaves it
+/// standing after the first second, before anything of the image or the card was touched.
+const KERNEL: Duration = Duration::from_secs(60);
+/// How often the machine is switched on.
+const TRIES: u32 = 3;
+
 /// Boots the image and returns when its server answers. The card is target/boot/NAME/card.img and stays.
 ///
 /// # Errors
@@ -158,12 +164,6 @@ pub(crate) fn boot_at(
     }
     let qemu = machine::qemu(cx)?;
     let kernel = kernel::provide(cx, &options.policy, options.kernel)?;
-    let card = Card::open(
-        cx,
-        &place.directory.join(place.card),
-        options.policy.card_mib,
-        options.fresh,
-    )?;
     let archive = archive(image, &kernel, options)?;
     cx.ui.step(
         "Booting",
@@ -174,9 +174,11 @@ pub(crate) fn boot_at(
             kernel.release()
         ),
     );
-    let mut machine = Machine::start(
-        cx,
-        Setup {
+    let mut tries = 1;
+    let mut fresh = options.fresh;
+    let mut machine = loop {
+        let card = Card::open(cx, &place.directory.join(place.card), options.policy.card_mib, fresh)?;
+        let setup = Setup {
             kernel: &kernel,
             qemu: &qemu,
             initramfs: &archive,
@@ -186,8 +188,23 @@ pub(crate) fn boot_at(
             guest_port: options.service.port,
             extra: &[],
             echo: options.echo,
-        },
-    )?;
+        };
+        let mut machine = Machine::start(cx, setup)?;
+        let patience = options.wait.min(KERNEL);
+        match machine.wait_up(patience, interrupted) {
+            Ok(false) if tries < TRIES && options.wait > KERNEL => {
+                cx.ui.note(&format!(
+                    "the emulated kernel stands still after {} s; switching off and on again",
+                    patience.as_secs()
+                ));
+                drop(machine);
+                fresh = false;
+                tries += 1;
+            }
+            Ok(_) => break machine,
+            Err(halt) => return halted(cx, &machine, halt, options).map(Err),
+        }
+    };
     drop(archive);
     if let Err(halt) = machine.wait_ready(&options.service.ready, options.wait, interrupted) {
         return halted(cx, &machine, halt, options).map(Err);

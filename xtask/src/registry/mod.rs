@@ -135,7 +135,7 @@ impl Registry {
 
     /// Sends a request about a repository, with what the registry wants to see: nothing at first, then, after a 401, what its
     /// challenge asks for. What was granted is kept for this process, and asked for anew when it has run out. An answer of any
-    /// status is an answer; [`refusal`] makes an error of it.
+    /// status is an answer; [`refusal()`] makes an error of it.
     pub fn call(
         &self,
         cx: &Cx,
