@@ -142,6 +142,7 @@ Examples:
   cargo xtask size
   cargo xtask size --html target/size.html
   cargo xtask size --save before.json
+  cargo xtask size --measure
   cargo xtask size --against before.json --bandwidth 5Mbit/s
   cargo xtask size oci:/tmp/blog --against oci:/tmp/blog-of-yesterday --json")]
 pub struct SizeArgs {
@@ -163,6 +164,9 @@ pub struct SizeArgs {
     /// What the seconds are computed with
     #[arg(long, value_name = "RATE", default_value_t)]
     pub bandwidth: Bandwidth,
+    /// Count the instructions that unpacking takes, on an emulated Pi Zero; what was counted once is known from then on
+    #[arg(long)]
+    pub measure: bool,
 }
 
 /// `cargo xtask run`.

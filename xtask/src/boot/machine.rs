@@ -319,7 +319,7 @@ impl Machine {
     }
 
     /// Waits until `ready` says so.
-    fn wait(
+    pub(super) fn wait(
         &mut self,
         limit: Duration,
         interrupted: &mut dyn FnMut() -> bool,

@@ -15,6 +15,7 @@ mod initramfs;
 mod kernel;
 mod launcher;
 mod machine;
+pub mod unpack;
 mod user;
 
 use std::fs;

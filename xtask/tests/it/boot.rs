@@ -334,3 +334,37 @@ fn only_images_for_the_chip_are_booted_and_nothing_is_fetched_offline() {
         error.next_step()
     );
 }
+
+/// A gzip layer with `size` bytes that do not compress to nothing.
+fn layer(size: usize) -> xtask::oci::Layer {
+    let mut state = 1_u32;
+    let content: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 28) as u8
+    })
+    .take(size)
+    .collect();
+    let mut builder = xtask::oci::LayerBuilder::new(0);
+    builder.add(Entry::file("content", content, 0o644)).unwrap();
+    builder.finish("test").unwrap()
+}
+
+#[test]
+fn unpacking_is_counted_once_and_more_is_more() {
+    if !can_boot() {
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let cx = cx(root.path());
+    // Of a size that no other run had, so that the cache does not know it.
+    let odd = 1_000_000 + std::process::id() as usize % 10_000;
+    let (small, large) = ([layer(odd)], [layer(4 * odd)]);
+    let count =
+        |layers: &[xtask::oci::Layer]| boot::unpack::work(&cx, &policy().boot, KernelOptions::default(), layers);
+    let more = count(&large).unwrap();
+    let less = count(&small).unwrap();
+    assert!(less > 10_000_000 && more > 2 * less, "{less} {more}");
+    assert_eq!(boot::unpack::known(&cx, &large), Some(more));
+    let both = [small[0].clone(), large[0].clone()];
+    assert_eq!(count(&both).unwrap(), less + more);
+}

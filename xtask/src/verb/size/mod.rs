@@ -6,15 +6,17 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use crate::boot::{KernelOptions, unpack};
 use crate::cache::write_atomically;
 use crate::cli::SizeArgs;
 use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
+use crate::oci::Layer;
 use crate::oci::layer::Limits;
 use crate::oci::layout::{BlobStore, list_images, load};
 use crate::oci::media;
 use crate::policy::{Budget, Policy};
-use crate::report::{Bandwidth, Report, Subject, check, compare, measure, page, table};
+use crate::report::{Bandwidth, Report, Subject, Unpack, check, compare, measure, page, table};
 use crate::source::{Opened, Source, open};
 use crate::target::{Base, Platform};
 use crate::verb::{Outcome, audit, place, policy};
@@ -42,7 +44,7 @@ pub fn run(cx: &Cx, args: &SizeArgs) -> Result<Outcome> {
     for file in [&args.html, &args.save].into_iter().flatten() {
         writable(file)?;
     }
-    let mut report = read(cx, &policy, &given, args.bandwidth)?;
+    let mut report = read(cx, &policy, &given, args.bandwidth, args.measure)?;
     if let (Some(then), Some(against)) = (&then, &args.against) {
         report.difference = Some(compare(&report, then, against, args.layouts.is_empty()));
     }
@@ -80,7 +82,7 @@ pub fn run(cx: &Cx, args: &SizeArgs) -> Result<Outcome> {
 }
 
 /// The images of layouts, measured.
-fn read(cx: &Cx, policy: &Policy, layouts: &[String], bandwidth: Bandwidth) -> Result<Report> {
+fn read(cx: &Cx, policy: &Policy, layouts: &[String], bandwidth: Bandwidth, count: bool) -> Result<Report> {
     let mut images = Vec::new();
     for text in layouts {
         let source: Source = text.parse().map_err(Error::new)?;
@@ -129,7 +131,32 @@ fn read(cx: &Cx, policy: &Policy, layouts: &[String], bandwidth: Bandwidth) -> R
             let config = image.config_json();
             let attribute = |path: &str, program: &[u8]| crates::attribute(cx, policy, &config, path, program);
             let measured = measure(&subject, bandwidth, &attribute, &limits);
-            images.push(measured.context(|| format!("cannot measure {name} in {}", store.origin()))?);
+            let mut measured = measured.context(|| format!("cannot measure {name} in {}", store.origin()))?;
+            // A Zero unpacks images for ARMv6; what later chips need for theirs is not known.
+            if platform == Platform::ArmV6 {
+                let unknown = |layer: &&Layer| layer.oci_media_type() != media::LAYER_GZIP;
+                let instructions = match image.layers().iter().find(unknown) {
+                    Some(layer) if count => {
+                        cx.ui.warn(&format!(
+                            "{name}: not counted: its layer {} is no gzip, and only gzip is counted",
+                            layer.digest()
+                        ));
+                        None
+                    }
+                    None if count => Some(unpack::work(
+                        cx,
+                        &policy.boot,
+                        KernelOptions::default(),
+                        image.layers(),
+                    )?),
+                    _ => unpack::known(cx, image.layers()),
+                };
+                measured.deploy.unpack = instructions.map(|instructions| Unpack {
+                    instructions,
+                    method: unpack::METHOD.to_owned(),
+                });
+            }
+            images.push(measured);
         }
         if images.len() == before {
             return Err(Error::new(format!("there is no image in {}", store.origin()))
@@ -147,7 +174,7 @@ fn budget<'a>(policy: &'a Policy, base: Option<&str>) -> Option<&'a Budget> {
 /// What `--against` names: a saved report, or images by a scheme.
 fn earlier(cx: &Cx, policy: &Policy, against: &str, bandwidth: Bandwidth) -> Result<Report> {
     if against.contains(':') && !Path::new(against).exists() {
-        return read(cx, policy, &[against.to_owned()], bandwidth);
+        return read(cx, policy, &[against.to_owned()], bandwidth, false);
     }
     let mut text = Vec::new();
     File::open(against)
