@@ -11,6 +11,8 @@ now() {
     read -r uptime _ </proc/uptime
     echo "${uptime%.*}${uptime#*.}"
 }
+# Until the kernel has done what it does after booting.
+sleep 5
 for layer in /layers/*; do
     begin=$(now)
     runs=0
