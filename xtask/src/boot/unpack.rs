@@ -23,7 +23,7 @@ const INIT: &[u8] = include_bytes!("measure.sh");
 /// Changes when the counting does.
 const VERSION: &str = "2";
 /// One nanosecond of the machine's clock an instruction.
-const COUNT: [&str; 2] = ["-icount", "shift=0,sleep=off"];
+const COUNT: &str = "shift=0,sleep=off";
 /// The clock is read in hundredths of a second.
 const TICK: u64 = 10_000_000;
 /// Emulating and counting is slow: tens of millions of instructions a second.
@@ -106,7 +106,7 @@ fn count(
         console: console.clone(),
         port: 0,
         guest_port: 80,
-        extra: &COUNT,
+        clock: COUNT,
         echo: false,
     };
     let mut machine = Machine::start(cx, setup)?;
