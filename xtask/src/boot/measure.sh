@@ -4,7 +4,13 @@
 /xtask/busybox --install -s /xtask/bin
 export PATH=/xtask/bin
 say() { echo "@xtask $*"; }
-mount -t proc proc /proc || say "failed cannot mount /proc"
+# Nothing that comes after this is a figure.
+fail() {
+    say "failed $*"
+    while :; do sleep 3600; done
+}
+set -o pipefail
+mount -t proc proc /proc || fail "cannot mount /proc"
 dmesg -n 1
 # Hundredths of a second since the machine was switched on.
 now() {
@@ -17,8 +23,8 @@ for layer in /layers/*; do
     begin=$(now)
     runs=0
     while [ $runs -lt 5 ]; do
-        mount -t tmpfs unpacked /unpacked || say "failed cannot mount a tmpfs"
-        gunzip -c "$layer" | tar -x -C /unpacked || say "failed cannot unpack ${layer##*/}"
+        mount -t tmpfs unpacked /unpacked || fail "cannot mount a tmpfs"
+        gunzip -c "$layer" 2>/dev/null | tar -x -C /unpacked 2>/dev/null || fail "cannot unpack ${layer##*/}"
         umount /unpacked
         runs=$((runs + 1))
     done
