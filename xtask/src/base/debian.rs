@@ -6,9 +6,9 @@ use std::fs;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::apt::{self, Archive, Request, Resolution};
+use super::apt::{self, Request};
 use super::exclude::Excludes;
-use super::found::{Found, Input, Want};
+use super::found::{Found, Want};
 use super::lock;
 use super::rootfs::{RULES_VERSION, Rootfs, glibc_version};
 use crate::cache::{key_of, write_atomically};
@@ -90,7 +90,7 @@ pub fn build(cx: &Cx, platform: Platform, policy: &DebianPolicy, options: Option
         mirror: options.mirror,
     };
     let (resolution, date) = match options.want {
-        Want::Locked(inputs) => (locked(&request, inputs)?, String::new()),
+        Want::Locked(inputs) => (apt::locked(request.suite, request.architecture, inputs)?, String::new()),
         want => {
             let resolution = apt::resolve(cx, &request, want == Want::Newest)?;
             let date = release_day(&resolution.release)?;
@@ -168,18 +168,9 @@ pub fn found(cx: &Cx, platform: Platform, policy: &DebianPolicy, options: Option
         version: deb.version.clone(),
         architecture: deb.architecture.clone(),
     };
-    let input = |deb: &apt::Deb| Input {
-        name: deb.name.clone(),
-        version: deb.version.clone(),
-        architecture: deb.architecture.clone(),
-        archive: Some(deb.archive.name().to_owned()),
-        file: deb.filename.clone(),
-        digest: format!("sha256:{}", deb.sha256),
-        size: deb.size,
-    };
     Ok(Found {
         packages: debian.packages.iter().map(package).collect(),
-        inputs: debian.packages.iter().map(input).collect(),
+        inputs: debian.packages.iter().map(apt::Deb::input).collect(),
         layers: vec![debian.layer],
         config: json!({"config": {"Env": [PATH]}}),
         origin: debian.origin,
@@ -191,31 +182,6 @@ pub fn found(cx: &Cx, platform: Platform, policy: &DebianPolicy, options: Option
 
 /// The search path of Debian's shells, for images that have none.
 pub(super) const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// What apt decided when the lock was written.
-fn locked(request: &Request<'_>, inputs: &[Input]) -> Result<Resolution> {
-    let deb = |input: &Input| {
-        let archive = input.archive.as_deref().and_then(Archive::from_name);
-        Some(apt::Deb {
-            name: input.name.clone(),
-            version: input.version.clone(),
-            architecture: input.architecture.clone(),
-            archive: archive?,
-            filename: input.file.clone(),
-            sha256: input.digest.strip_prefix("sha256:")?.to_owned(),
-            size: input.size,
-        })
-    };
-    let packages = inputs
-        .iter()
-        .map(|input| deb(input).context(|| format!("{}: {} is not a package of Debian's", lock::FILE, input.name)));
-    Ok(Resolution {
-        suite: request.suite.to_owned(),
-        architecture: request.architecture.to_owned(),
-        release: String::new(),
-        packages: packages.collect::<Result<_>>()?,
-    })
-}
 
 /// The day in `13.7, Sat, 12 Sep 2026 07:55:41 UTC`.
 pub(super) fn release_day(release: &str) -> Result<String> {

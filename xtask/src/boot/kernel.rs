@@ -60,6 +60,11 @@ impl Kernel {
         self.dir.join("board.dtb")
     }
 
+    /// The name of its directory in the cache, which stands for the packages that it is of, busybox among them.
+    pub(super) fn key(&self) -> &str {
+        self.dir.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+    }
+
     pub(super) fn release(&self) -> &str {
         &self.sheet.release
     }
@@ -113,6 +118,11 @@ pub(super) fn provide(cx: &Cx, policy: &BootPolicy, options: Options<'_>) -> Res
 
 /// The release of the kernel that the cache has, if it has one; nothing is fetched.
 pub fn cached(cx: &Cx, policy: &BootPolicy) -> Option<String> {
+    known(cx, policy).map(|kernel| kernel.sheet.release)
+}
+
+/// The kernel that the cache has, if it has one; nothing is fetched.
+pub(super) fn known(cx: &Cx, policy: &BootPolicy) -> Option<Kernel> {
     let offline = Cx {
         shell: cx.shell.clone(),
         ui: crate::ui::Ui::new(crate::ui::Verbosity::Quiet),
@@ -124,7 +134,7 @@ pub fn cached(cx: &Cx, policy: &BootPolicy) -> Option<String> {
         let request = request(policy, source, None);
         let resolution = apt::resolve(&offline, &request, false).ok()?;
         let dir = cx.cache.has_tree("boot", &tree_key(policy, &resolution))?;
-        Some(open(dir).ok()?.sheet.release)
+        open(dir).ok()
     })
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::card::Card;
 use super::cpio::Cpio;
+use super::kernel::Kernel;
 use super::machine::{Machine, Setup};
 use super::{kernel, machine};
 use crate::cache::key_of;
@@ -27,7 +28,7 @@ const COUNT: &str = "shift=0,sleep=off";
 /// The clock is read in hundredths of a second.
 const TICK: u64 = 10_000_000;
 /// Emulating and counting is slow: tens of millions of instructions a second.
-const PATIENCE: Duration = Duration::from_secs(900);
+const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// What the cache keeps for a layer.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -35,13 +36,19 @@ struct Counted {
     instructions: u64,
 }
 
-fn key(layer: &Layer) -> String {
-    key_of([VERSION, &layer.digest().hex()])
+/// Another kernel or busybox needs another number of instructions.
+fn key(kernel: &Kernel, layer: &Layer) -> String {
+    key_of([VERSION, kernel.key(), &layer.digest().hex()])
 }
 
-/// Instructions for these layers, one after the other, if all of them were counted before; `Some(0)` for none.
-pub fn known(cx: &Cx, layers: &[Layer]) -> Option<u64> {
-    let known = |layer| cx.cache.record::<Counted>("unpack-work", &key(layer));
+/// Instructions for these layers, one after the other, if all of them were counted before, on the kernel that the cache has;
+/// `Some(0)` for none.
+pub fn known(cx: &Cx, policy: &BootPolicy, layers: &[Layer]) -> Option<u64> {
+    sum(cx, &kernel::known(cx, policy)?, layers)
+}
+
+fn sum(cx: &Cx, kernel: &Kernel, layers: &[Layer]) -> Option<u64> {
+    let known = |layer| cx.cache.record::<Counted>("unpack-work", &key(kernel, layer));
     layers.iter().map(|layer| Some(known(layer)?.instructions)).sum()
 }
 
@@ -52,25 +59,21 @@ pub fn known(cx: &Cx, layers: &[Layer]) -> Option<u64> {
 /// # Errors
 /// A layer that busybox cannot unpack (zstd); an emulator or a kernel that cannot be had; a guest that does not come to its end.
 pub fn work(cx: &Cx, policy: &BootPolicy, kernel: kernel::Options<'_>, layers: &[Layer]) -> Result<u64> {
+    let kernel = kernel::provide(cx, policy, kernel)?;
     let missing: Vec<&Layer> = layers
         .iter()
-        .filter(|layer| known(cx, std::slice::from_ref(*layer)).is_none())
+        .filter(|layer| sum(cx, &kernel, std::slice::from_ref(*layer)).is_none())
         .collect();
     if !missing.is_empty() {
-        for (layer, instructions) in count(cx, policy, kernel, &missing)? {
+        for (layer, instructions) in count(cx, &kernel, &missing)? {
             let counted = Counted { instructions };
             cx.cache.put_record("unpack-work", &layer, &counted)?;
         }
     }
-    known(cx, layers).context(|| "what was just counted is not in the cache")
+    sum(cx, &kernel, layers).context(|| "what was just counted is not in the cache")
 }
 
-fn count(
-    cx: &Cx,
-    policy: &BootPolicy,
-    options: kernel::Options<'_>,
-    layers: &[&Layer],
-) -> Result<BTreeMap<String, u64>> {
+fn count(cx: &Cx, kernel: &Kernel, layers: &[&Layer]) -> Result<BTreeMap<String, u64>> {
     if let Some(layer) = layers.iter().find(|layer| layer.oci_media_type() != media::LAYER_GZIP) {
         return Err(Error::new(format!(
             "the layer {} is {}, which busybox cannot unpack",
@@ -80,7 +83,6 @@ fn count(
         .hint("layers compressed with gzip can be measured"));
     }
     let qemu = machine::qemu(cx)?;
-    let kernel = kernel::provide(cx, policy, options)?;
     let mut cpio = Cpio::default();
     for path in ["bin", "dev", "layers", "proc", "unpacked", "xtask", "xtask/bin"] {
         cpio.directory(path, 0o755);
@@ -99,7 +101,7 @@ fn count(
         &format!("instructions to unpack {} layers on an emulated Pi Zero", layers.len()),
     );
     let setup = Setup {
-        kernel: &kernel,
+        kernel,
         qemu: &qemu,
         initramfs: &cpio.finish(),
         card: Card::open(cx, &dir.path().join("card.img"), 16, true)?,
@@ -122,11 +124,11 @@ fn count(
             "the emulated Pi Zero did not unpack the layers; the end of its console, last line first: {}",
             tail.join(" / ")
         ))
-        .hint("is the machine very busy? the images are as they were; run again"));
+        .hint("its memory is 512 MB, and half an hour of counting its limit: is the image that large, or this machine that busy?"));
     }
     Ok(layers
         .iter()
-        .filter_map(|layer| Some((key(layer), *found.get(&layer.digest().hex())?)))
+        .filter_map(|layer| Some((key(kernel, layer), *found.get(&layer.digest().hex())?)))
         .collect())
 }
 

@@ -364,7 +364,7 @@ fn unpacking_is_counted_once_and_more_is_more() {
     let more = count(&large).unwrap();
     let less = count(&small).unwrap();
     assert!(less > 10_000_000 && more > 2 * less, "{less} {more}");
-    assert_eq!(boot::unpack::known(&cx, &large), Some(more));
+    assert_eq!(boot::unpack::known(&cx, &policy().boot, &large), Some(more));
     let both = [small[0].clone(), large[0].clone()];
     assert_eq!(count(&both).unwrap(), less + more);
 }

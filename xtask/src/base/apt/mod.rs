@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 
 mod exact;
 mod output;
+mod pinned;
 
 pub use exact::{SOURCE, resolve_exactly};
+pub use pinned::locked;
 
 use output::{complaints, described, installed, printed_uris, signed_release, simulated_installs};
 

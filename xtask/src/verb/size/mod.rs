@@ -149,7 +149,7 @@ fn read(cx: &Cx, policy: &Policy, layouts: &[String], bandwidth: Bandwidth, coun
                         KernelOptions::default(),
                         image.layers(),
                     )?),
-                    _ => unpack::known(cx, image.layers()),
+                    _ => unpack::known(cx, &policy.boot, image.layers()),
                 };
                 measured.deploy.unpack = instructions.map(|instructions| Unpack {
                     instructions,

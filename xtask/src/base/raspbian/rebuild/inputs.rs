@@ -1,7 +1,7 @@
 //! What a rebuild is made of: the files of glibc's source package, and the packages with gcc's source, headers and tools.
 
 use super::needs::Host;
-use crate::base::apt::{self, Archive, Deb, Request, Resolution, SOURCE};
+use crate::base::apt::{self, Deb, Request, Resolution, SOURCE};
 use crate::base::found::{Input, Want};
 use crate::base::lock;
 use crate::cx::Cx;
@@ -33,7 +33,7 @@ impl Inputs {
             Want::Last => newest(false)?,
             Want::Newest => newest(true)?,
             Want::Locked(inputs) => {
-                let locked = locked(policy, host, inputs)?;
+                let locked = apt::locked(&policy.suite, host.architecture, inputs)?;
                 match locked.packages.iter().all(|deb| runs_on(deb, host)) {
                     true => locked,
                     // Written on a machine of another architecture: the same versions, with the hashes of this one.
@@ -93,16 +93,7 @@ impl Inputs {
 
     /// As the lock writes them.
     pub fn for_lock(&self) -> Vec<Input> {
-        let input = |deb: &Deb| Input {
-            name: deb.name.clone(),
-            version: deb.version.clone(),
-            architecture: deb.architecture.clone(),
-            archive: Some(deb.archive.name().to_owned()),
-            file: deb.filename.clone(),
-            digest: format!("sha256:{}", deb.sha256),
-            size: deb.size,
-        };
-        let mut inputs: Vec<Input> = self.needed().packages.iter().map(input).collect();
+        let mut inputs: Vec<Input> = self.needed().packages.iter().map(Deb::input).collect();
         inputs.sort();
         inputs
     }
@@ -122,29 +113,6 @@ pub fn request<'a>(policy: &'a RebuildPolicy, host: &'a Host, mirror: Option<&'a
 
 fn runs_on(deb: &Deb, host: &Host) -> bool {
     [SOURCE, "all", host.architecture].contains(&deb.architecture.as_str())
-}
-
-fn locked(policy: &RebuildPolicy, host: &Host, inputs: &[Input]) -> Result<Resolution> {
-    let deb = |input: &Input| {
-        Some(Deb {
-            name: input.name.clone(),
-            version: input.version.clone(),
-            architecture: input.architecture.clone(),
-            archive: input.archive.as_deref().and_then(Archive::from_name)?,
-            filename: input.file.clone(),
-            sha256: input.digest.strip_prefix("sha256:")?.to_owned(),
-            size: input.size,
-        })
-    };
-    let packages = inputs
-        .iter()
-        .map(|input| deb(input).context(|| format!("{}: {} is not a package of Debian's", lock::FILE, input.name)));
-    Ok(Resolution {
-        suite: policy.suite.clone(),
-        architecture: host.architecture.to_owned(),
-        release: String::new(),
-        packages: packages.collect::<Result<_>>()?,
-    })
 }
 
 /// Those of `newest`, if each has the version that is locked.
@@ -172,6 +140,7 @@ fn same_versions(newest: &Resolution, locked: &Resolution) -> Result<Resolution>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::apt::Archive;
 
     fn deb(name: &str, version: &str, architecture: &str, filename: &str) -> Deb {
         Deb {
