@@ -65,7 +65,7 @@ mod tests {
             size: 1,
         };
         let found = locked("trixie", "armel", &[deb.input()]).unwrap();
-        assert_eq!(found.packages, [deb.clone()]);
+        assert_eq!(found.packages, vec![deb.clone()]);
         let mut other = deb.input();
         other.archive = Some("elsewhere".to_owned());
         let error = locked("trixie", "armel", &[other]).unwrap_err().to_string();
