@@ -35,6 +35,8 @@ fn unknown_version(connection: &mut SqliteConnection) -> Result<Option<String>, 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use diesel::connection::SimpleConnection;
+    use diesel::migration::MigrationConnection;
     use diesel::prelude::*;
 
     use super::*;
@@ -77,5 +79,52 @@ mod tests {
 
         connection.run_pending_migrations(MIGRATIONS).unwrap();
         assert_eq!(schema(connection), up);
+    }
+
+    #[test]
+    fn each_step_down_undoes_its_step_up() {
+        let connection = &mut SqliteConnection::establish(":memory:").unwrap();
+        connection.setup().unwrap();
+        let mut steps = vec![schema(connection)];
+        for migration in MigrationSource::<Sqlite>::migrations(&MIGRATIONS).unwrap() {
+            connection.run_migration(&migration).unwrap();
+            steps.push(schema(connection));
+        }
+        steps.pop();
+        while let Some(before) = steps.pop() {
+            connection.revert_last_migration(MIGRATIONS).unwrap();
+            assert_eq!(schema(connection), before);
+        }
+    }
+
+    #[test]
+    fn posts_survive_the_way_up_and_down() {
+        let connection = &mut SqliteConnection::establish(":memory:").unwrap();
+        connection.batch_execute("PRAGMA foreign_keys = ON").unwrap();
+        connection.run_next_migration(MIGRATIONS).unwrap();
+        let key = "x'00112233445566778899aabbccddeeff'";
+        connection
+            .batch_execute(&format!(
+                "INSERT INTO posts (id, uuid, body, created_at, edited_at)
+                     VALUES (7, '0b1d9d2e-3f9a-4c39-8f6c-0d7c6a3e5f10', 'text', 100, 200);
+                 INSERT INTO compose_keys VALUES ({key}, zeroblob(32), 7, 100);"
+            ))
+            .unwrap();
+        let same = |connection: &mut SqliteConnection, time: &str| {
+            diesel::sql_query(format!(
+                "SELECT p.uuid || p.body AS name, p.id || ' ' || p.{time} || ' ' || p.edited_at || ' ' || k.post_id AS sql
+                 FROM posts p JOIN compose_keys k"
+            ))
+            .get_result::<Entry>(connection)
+            .unwrap()
+        };
+        let before = same(connection, "created_at");
+        assert_eq!(before.sql, "7 100 200 7");
+        connection.run_pending_migrations(MIGRATIONS).unwrap();
+        assert_eq!(same(connection, "published_at"), before);
+        while connection.applied_migrations().unwrap().len() > 1 {
+            connection.revert_last_migration(MIGRATIONS).unwrap();
+        }
+        assert_eq!(same(connection, "created_at"), before);
     }
 }

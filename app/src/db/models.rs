@@ -3,21 +3,40 @@
 use diesel::prelude::*;
 
 use super::schema::{posts, site};
-use crate::domain::{Cursor, Stamp};
+use crate::domain::{Cursor, Kind, Stamp, State, Visibility};
 
+/// A whole row of `posts`.
 #[derive(Debug, Clone, Queryable, Selectable)]
 #[diesel(table_name = posts, check_for_backend(diesel::sqlite::Sqlite))]
 pub struct Post {
     pub id: i64,
     pub uuid: String,
+    pub kind: Kind,
+    pub state: State,
+    pub visibility: Visibility,
+    pub title: Option<String>,
+    pub slug: Option<String>,
+    pub link: Option<String>,
+    pub lang: Option<String>,
     pub body: String,
     created_at: i64,
+    published_at: Option<i64>,
     edited_at: Option<i64>,
+    deleted_at: Option<i64>,
+    pinned_at: Option<i64>,
+    pub reply_to: Option<i64>,
+    pub thread: Option<i64>,
 }
 
 impl Post {
+    /// When the row was made.
     pub fn created_at(&self) -> Stamp {
         Stamp(self.created_at)
+    }
+
+    /// The date that readers see; of a draft, when it was begun.
+    pub fn published_at(&self) -> Stamp {
+        Stamp(self.published_at.unwrap_or(self.created_at))
     }
 
     pub fn edited_at(&self) -> Option<Stamp> {
@@ -25,12 +44,26 @@ impl Post {
     }
 
     pub fn updated_at(&self) -> Stamp {
-        Stamp(self.edited_at.unwrap_or(self.created_at))
+        self.edited_at()
+            .map_or(self.published_at(), |edited| edited.max(self.published_at()))
+    }
+
+    pub fn deleted_at(&self) -> Option<Stamp> {
+        self.deleted_at.map(Stamp)
+    }
+
+    pub fn is_pinned(&self) -> bool {
+        self.pinned_at.is_some()
+    }
+
+    /// Whether anybody may read it, at the address that goes with its visibility.
+    pub fn is_readable(&self) -> bool {
+        self.state == State::Published && self.visibility != Visibility::Private && self.deleted_at.is_none()
     }
 
     pub fn cursor(&self) -> Cursor {
         Cursor {
-            created_at: self.created_at(),
+            published_at: self.published_at(),
             id: self.id,
         }
     }

@@ -5,7 +5,7 @@ use super::Stamp;
 /// Time and id of the last post shown. Both are in it, so the link still works when that post is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
-    pub created_at: Stamp,
+    pub published_at: Stamp,
     pub id: i64,
 }
 
@@ -18,7 +18,7 @@ impl Cursor {
             text.parse::<i64>().ok().filter(|_| digits)
         };
         Some(Self {
-            created_at: Stamp(number(time)?),
+            published_at: Stamp(number(time)?),
             id: number(id)?,
         })
     }
@@ -26,7 +26,7 @@ impl Cursor {
 
 impl std::fmt::Display for Cursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}-{}", self.created_at.0, self.id)
+        write!(f, "{}-{}", self.published_at.0, self.id)
     }
 }
 

@@ -3,10 +3,12 @@
 pub mod cursor;
 pub mod hex;
 pub mod markup;
+pub mod post_kind;
 pub mod post_text;
 pub mod random;
 pub mod time;
 
 pub use cursor::Cursor;
+pub use post_kind::{Kind, State, Visibility};
 pub use post_text::{PostText, PostTextError};
 pub use time::Stamp;

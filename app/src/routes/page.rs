@@ -92,7 +92,7 @@ impl From<&Post> for Entry {
             uuid: post.uuid.clone(),
             title: markup::excerpt(&post.body, 60),
             html: markup::html(&post.body),
-            published: moment(post.created_at()),
+            published: moment(post.published_at()),
             edited: post.edited_at().map(moment),
             updated: post.updated_at().rfc3339(),
         }

@@ -12,12 +12,16 @@ pub fn password_hash(connection: &mut SqliteConnection) -> QueryResult<Option<St
 
 /// Sets the password and ends every session: whoever knew the old one is out.
 pub fn set(connection: &mut SqliteConnection, hash: &str, now: Stamp) -> QueryResult<()> {
-    diesel::replace_into(owner::table)
+    // An update where there is a row: the second factor stays what it is.
+    diesel::insert_into(owner::table)
         .values((
             owner::id.eq(1),
             owner::password_hash.eq(hash),
             owner::changed_at.eq(now.0),
         ))
+        .on_conflict(owner::id)
+        .do_update()
+        .set((owner::password_hash.eq(hash), owner::changed_at.eq(now.0)))
         .execute(connection)?;
     diesel::delete(sessions::table).execute(connection)?;
     Ok(())

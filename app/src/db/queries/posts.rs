@@ -1,30 +1,38 @@
 //! Posts: pages of them, one of them, and every change to them.
 
+use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use diesel::sqlite::SqliteConnection;
 
 use crate::db::models::Post;
 use crate::db::schema::{compose_keys, posts};
-use crate::domain::{Cursor, Stamp};
+use crate::domain::{Cursor, Stamp, State};
 
 /// How long a sent form is remembered; nobody presses "back" after that.
 const KEY_LIFE_SECONDS: i64 = 90 * 24 * 3600;
 
-/// Posts from newest to oldest, after `before`. The place is a value, not a count, so new posts shift nothing.
+/// Listed posts from newest to oldest, after `before`. The place is a value, not a count, so new posts shift nothing.
 pub fn page(connection: &mut SqliteConnection, before: Option<Cursor>, limit: i64) -> QueryResult<Vec<Post>> {
     let end = before.unwrap_or(Cursor {
-        created_at: Stamp(i64::MAX),
+        published_at: Stamp(i64::MAX),
         id: i64::MAX,
     });
-    let time = end.created_at.0;
+    let time = end.published_at.0;
     posts::table
+        .filter(listed())
         // The first half alone lets SQLite start inside the index.
-        .filter(posts::created_at.le(time))
-        .filter(posts::created_at.lt(time).or(posts::id.lt(end.id)))
-        .order((posts::created_at.desc(), posts::id.desc()))
+        .filter(posts::published_at.le(time))
+        .filter(posts::published_at.lt(time).or(posts::id.lt(end.id)))
+        .order((posts::published_at.desc(), posts::id.desc()))
         .limit(limit)
         .select(Post::as_select())
         .load(connection)
+}
+
+/// What anybody may find in a list. Word for word the condition of the index `posts_listed`, or SQLite cannot use it.
+pub fn listed() -> SqlLiteral<Bool> {
+    diesel::dsl::sql("state = 'published' AND visibility = 'public' AND deleted_at IS NULL AND kind <> 'page'")
 }
 
 pub fn find(connection: &mut SqliteConnection, id: i64) -> QueryResult<Option<Post>> {
@@ -71,14 +79,16 @@ pub fn create(connection: &mut SqliteConnection, new: &NewPost, now: Stamp) -> Q
 
     // The Pi has no clock that runs without power: after a cut it may lag. Order matters more than the hour.
     let newest = posts::table
-        .select(diesel::dsl::max(posts::created_at))
+        .filter(posts::state.eq(State::Published))
+        .select(diesel::dsl::max(posts::published_at))
         .first::<Option<i64>>(connection)?;
-    let created_at = newest.map_or(now.0, |newest| newest.max(now.0));
+    let published_at = newest.map_or(now.0, |newest| newest.max(now.0));
     let id = diesel::insert_into(posts::table)
         .values((
             posts::uuid.eq(&new.uuid),
             posts::body.eq(&new.body),
-            posts::created_at.eq(created_at),
+            posts::created_at.eq(now.0),
+            posts::published_at.eq(published_at),
         ))
         .returning(posts::id)
         .get_result::<i64>(connection)?;
@@ -94,7 +104,7 @@ pub fn create(connection: &mut SqliteConnection, new: &NewPost, now: Stamp) -> Q
         .execute(connection)?;
     Ok(Created::New {
         id,
-        clock_behind: created_at > now.0,
+        clock_behind: published_at > now.0,
     })
 }
 
@@ -190,7 +200,7 @@ mod tests {
                 clock_behind: true
             }
         );
-        assert_eq!(find(db, 2).unwrap().unwrap().created_at(), Stamp(5000));
+        assert_eq!(find(db, 2).unwrap().unwrap().published_at(), Stamp(5000));
         assert!(update(db, 2, "new", Stamp(20)).unwrap());
         assert_eq!(find(db, 2).unwrap().unwrap().edited_at(), Some(Stamp(5000)));
     }

@@ -22,6 +22,7 @@ pub fn start(connection: &mut SqliteConnection, hash: &[u8], now: Stamp, until: 
         .values((
             sessions::token_hash.eq(hash),
             sessions::created_at.eq(now.0),
+            sessions::seen_at.eq(now.0),
             sessions::expires_at.eq(until.0),
         ))
         .execute(connection)?;
@@ -29,6 +30,6 @@ pub fn start(connection: &mut SqliteConnection, hash: &[u8], now: Stamp, until: 
 }
 
 pub fn end(connection: &mut SqliteConnection, hash: &[u8]) -> QueryResult<()> {
-    diesel::delete(sessions::table.find(hash)).execute(connection)?;
+    diesel::delete(sessions::table.filter(sessions::token_hash.eq(hash))).execute(connection)?;
     Ok(())
 }
