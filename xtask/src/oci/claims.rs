@@ -4,6 +4,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::image::REFERENCE_TYPE;
 use super::layout::{
     BlobStore, CONTAINERD_NAME, DEPTH, Descriptor, LayoutError, REF_NAME, malformed, platform_of, read_json, shown,
 };
@@ -96,7 +97,7 @@ fn list(
 ) -> Result<(), LayoutError> {
     let index: Index = serde_json::from_slice(bytes).map_err(|error| malformed(store, object, error))?;
     for descriptor in index.manifests {
-        if descriptor.annotations.contains_key("vnd.docker.reference.type") {
+        if descriptor.annotations.contains_key(REFERENCE_TYPE) {
             continue;
         }
         if claims.images.len() + claims.skipped.len() >= IMAGES {

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::image::{APP_LAYER, Blob, Image};
+use super::image::{APP_LAYER, Blob, Image, REFERENCE_TYPE};
 use super::layer::{Layer, LayerError, Limits};
 use super::{Digest, media};
 use crate::target::Platform;
@@ -221,7 +221,7 @@ fn list(
     for descriptor in index.manifests {
         let name = descriptor.annotations.get(REF_NAME).or(names.0);
         let full_name = descriptor.annotations.get(CONTAINERD_NAME).or(names.1);
-        if descriptor.annotations.contains_key("vnd.docker.reference.type") {
+        if descriptor.annotations.contains_key(REFERENCE_TYPE) {
             continue;
         }
         match descriptor.media_type.as_str() {

@@ -104,11 +104,17 @@ pub fn write(dir: &Path, images: &[(&ImageName, &Image)]) -> Result<Vec<DigestRe
     Ok(references)
 }
 
-/// Writes images of several platforms under one name: the index becomes a blob, and the name points to it.
+/// Writes images of several platforms under one name, with all that is attached to them: the index becomes a blob, and the name
+/// points to it.
 pub fn write_index(dir: &Path, name: &ImageName, index: &ImageIndex) -> Result<DigestReference> {
     let mut writer = Writer::open(dir)?;
     for image in index.images() {
         writer.blobs(image)?;
+    }
+    for attached in index.attached() {
+        for blob in attached.blobs().iter().chain([attached.manifest()]) {
+            writer.blob(&blob.digest(), blob.bytes())?;
+        }
     }
     writer.blob(&index.blob().digest(), index.blob().bytes())?;
     writer.finish(vec![named(index.blob().descriptor(), name)])?;

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::error::{Context, Error, Result};
+use crate::oci::image::REFERENCE_TYPE;
 use crate::oci::{Digest, media};
 use crate::target::Platform;
 
@@ -171,7 +172,7 @@ impl Document {
 pub fn choose(entries: &[Descriptor], wanted: Platform, variants: Variants) -> Result<&Descriptor> {
     let runnable: Vec<&Descriptor> = entries
         .iter()
-        .filter(|entry| !entry.annotations.contains_key("vnd.docker.reference.type"))
+        .filter(|entry| !entry.annotations.contains_key(REFERENCE_TYPE))
         .collect();
     let ranked = runnable.iter().filter_map(|entry| {
         let rank = entry.platform.as_ref()?.rank(wanted, variants)?;
@@ -321,10 +322,9 @@ mod tests {
     #[test]
     fn attestations_are_no_images() {
         let mut entries = index(&["linux/arm/v6", "linux/arm/v6"]);
-        entries[0].annotations.insert(
-            "vnd.docker.reference.type".to_owned(),
-            "attestation-manifest".to_owned(),
-        );
+        entries[0]
+            .annotations
+            .insert(REFERENCE_TYPE.to_owned(), "attestation-manifest".to_owned());
         let found = choose(&entries, Platform::ArmV6, Variants::Exact).unwrap();
         assert_eq!(found.digest, entries[1].digest);
     }

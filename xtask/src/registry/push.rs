@@ -59,7 +59,7 @@ impl Registry {
         self.finish(cx, reference, image.manifest())
     }
 
-    /// Pushes all images of an index, then the index, then the tag.
+    /// Pushes all images of an index and what is attached to them, then the index, then the tag.
     pub fn push_index(
         &self,
         cx: &Cx,
@@ -69,6 +69,13 @@ impl Registry {
     ) -> Result<DigestReference> {
         for image in index.images() {
             self.push_parts(cx, reference, image, from)?;
+        }
+        for attached in index.attached() {
+            for blob in attached.blobs() {
+                self.push_blob(cx, reference, blob.digest(), &Arc::from(blob.bytes()), None)?;
+            }
+            let manifest = attached.manifest();
+            self.push_manifest(cx, &reference.with_digest(manifest.digest()), manifest)?;
         }
         self.finish(cx, reference, index.blob())
     }

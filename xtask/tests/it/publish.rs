@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use xtask::oci::archive::Archive;
 use xtask::oci::dockerfile::evaluate;
-use xtask::oci::image::MemoryFiles;
+use xtask::oci::image::{Form, MemoryFiles};
 use xtask::oci::layer::{Limits, write_tar};
 use xtask::oci::layout::{BlobStore, LayoutError, list_images, load_image};
 use xtask::oci::{BaseImage, Digest, Entry, EntryKind, Image, ImageIndex, ImageName, Tree, assemble};
@@ -17,7 +17,7 @@ use xtask::shell::Shell;
 use xtask::target::Platform;
 use xtask::ui::{Ui, Verbosity};
 
-use crate::oci::image::sample;
+use crate::oci::image::{about, sample};
 use crate::require::{require, require_program};
 
 fn name(text: &str) -> ImageName {
@@ -312,7 +312,8 @@ fn skopeo_reads_and_copies_the_layout() {
     let dir = temp.path().join("layout");
     let image = sample(Platform::ArmV6);
     layout::write(&dir, &[(&name("blog:v6"), &image)]).unwrap();
-    let index = ImageIndex::new(vec![image.clone(), sample(Platform::Arm64)]).unwrap();
+    let attached = [Form::Attestation, Form::Referrer].map(|form| about(&image, form, "sbom"));
+    let index = ImageIndex::with_attached(vec![image.clone(), sample(Platform::Arm64)], attached.into()).unwrap();
     layout::write_index(&dir, &name("blog:all"), &index).unwrap();
     let shell = Shell::new(false);
     let source = format!("oci:{}:v6", dir.display());

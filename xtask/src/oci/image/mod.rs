@@ -3,8 +3,8 @@
 mod assemble;
 mod config;
 mod copy;
+mod index;
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 
 pub use assemble::{AssembleError, assemble, assemble_with};
 pub use copy::{CopySource, MemoryFiles, SourceFile};
+pub use index::{Attached, Form, ImageIndex, IndexError, REFERENCE_DIGEST, REFERENCE_TYPE};
 
+use super::Digest;
 use super::layer::Layer;
-use super::{Digest, canonical_json, media};
 use crate::target::Platform;
 
 /// The comment that marks the history entry of the app layer: everything below it is base.
@@ -203,53 +204,4 @@ pub(super) fn platform_json(platform: Platform) -> Value {
         value["variant"] = variant.into();
     }
     value
-}
-
-/// Why images do not make an index.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum IndexError {
-    /// No image at all.
-    #[error("an image index needs at least one image")]
-    Empty,
-    /// Two images for one platform.
-    #[error("two images for {0} in one index: an engine would take either")]
-    Twice(Platform),
-}
-
-/// Images of several platforms under one name, in the order of [`Platform`].
-#[derive(Clone, Debug)]
-pub struct ImageIndex {
-    images: Vec<Image>,
-    blob: Blob,
-}
-
-impl ImageIndex {
-    /// At least one image, and each platform once.
-    pub fn new(mut images: Vec<Image>) -> Result<Self, IndexError> {
-        if images.is_empty() {
-            return Err(IndexError::Empty);
-        }
-        images.sort_by_key(Image::platform);
-        let mut seen = BTreeSet::new();
-        if let Some(image) = images.iter().find(|image| !seen.insert(image.platform())) {
-            return Err(IndexError::Twice(image.platform()));
-        }
-        let index = json!({
-            "schemaVersion": 2,
-            "mediaType": media::INDEX,
-            "manifests": images.iter().map(Image::descriptor).collect::<Vec<_>>(),
-        });
-        let blob = Blob::new(canonical_json(&index), media::INDEX);
-        Ok(ImageIndex { images, blob })
-    }
-
-    /// The images, in index order.
-    pub fn images(&self) -> &[Image] {
-        &self.images
-    }
-
-    /// The index document.
-    pub fn blob(&self) -> &Blob {
-        &self.blob
-    }
 }

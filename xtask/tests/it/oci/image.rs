@@ -2,9 +2,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use xtask::oci::dockerfile::evaluate;
-use xtask::oci::image::{AssembleError, IndexError, MemoryFiles};
+use xtask::oci::image::{AssembleError, Attached, Blob, Form, IndexError, MemoryFiles};
 use xtask::oci::layer::Limits;
-use xtask::oci::{BaseImage, Entry, EntryKind, Image, ImageIndex, LayerBuilder, Tree, assemble};
+use xtask::oci::{
+    BaseImage, Digest, Entry, EntryKind, Image, ImageIndex, LayerBuilder, Tree, assemble, canonical_json, media,
+};
 use xtask::target::Platform;
 
 pub const EPOCH: u64 = 1_700_000_000;
@@ -252,4 +254,66 @@ fn an_index_has_each_platform_once_and_in_order() {
         typed.manifests()[0].platform().as_ref().unwrap().variant().as_deref(),
         Some("v6")
     );
+}
+
+/// Something that is about an image: a manifest with one blob.
+pub fn about(image: &Image, form: Form, text: &str) -> Attached {
+    let blob = Blob::new(text.as_bytes().to_vec(), "application/vnd.in-toto+json");
+    let config = Blob::new(b"{}".to_vec(), media::CONFIG);
+    let mut document = json!({
+        "schemaVersion": 2,
+        "mediaType": media::MANIFEST,
+        "config": config.descriptor(),
+        "layers": [blob.descriptor()],
+    });
+    if form == Form::Referrer {
+        document["artifactType"] = "application/vnd.in-toto+json".into();
+        document["subject"] = image.manifest().descriptor();
+    }
+    let manifest = Blob::new(canonical_json(&document), media::MANIFEST);
+    Attached::new(form, image.manifest().digest(), manifest, vec![blob, config]).unwrap()
+}
+
+#[test]
+fn attestations_come_behind_all_images_and_referrers_not_at_all() {
+    let images: Vec<Image> = [Platform::Arm64, Platform::ArmV6].map(sample).into();
+    let attached = || {
+        let mut all = vec![about(&images[1], Form::Referrer, "r")];
+        all.extend(
+            images
+                .iter()
+                .map(|image| about(image, Form::Attestation, &image.platform().to_string())),
+        );
+        all
+    };
+    let index = ImageIndex::with_attached(images.clone(), attached()).unwrap();
+    let typed: oci_spec::image::ImageIndex = serde_json::from_slice(index.blob().bytes()).unwrap();
+    let shown: Vec<String> = typed
+        .manifests()
+        .iter()
+        .map(|entry| {
+            let platform = entry.platform().as_ref().unwrap();
+            let notes = entry.annotations().clone().unwrap_or_default();
+            let about = notes.get("vnd.docker.reference.digest").cloned().unwrap_or_default();
+            let kind = notes.get("vnd.docker.reference.type").cloned().unwrap_or_default();
+            format!("{}/{} {kind} {about}", platform.os(), platform.architecture())
+        })
+        .collect();
+    let digest = |at: usize| images[at].manifest().digest();
+    assert_eq!(
+        shown,
+        [
+            "linux/arm  ".to_owned(),
+            "linux/arm64  ".to_owned(),
+            format!("unknown/unknown attestation-manifest {}", digest(1)),
+            format!("unknown/unknown attestation-manifest {}", digest(0)),
+        ]
+    );
+    let mut turned = attached();
+    turned.reverse();
+    let again = ImageIndex::with_attached(images.iter().rev().cloned().collect(), turned).unwrap();
+    assert_eq!(again.blob().digest(), index.blob().digest());
+    let stray = about(&sample(Platform::Amd64), Form::Attestation, "x");
+    let error = ImageIndex::with_attached(images, vec![stray]).unwrap_err();
+    assert!(matches!(error, IndexError::Subject { subject, .. } if subject != Digest::of(b"")));
 }

@@ -1,5 +1,7 @@
 //! `cargo xtask image`: plan, compile, audit, assemble, publish.
 
+mod publish;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -18,7 +20,7 @@ use crate::error::{Context, Error, Result};
 use crate::oci::dockerfile::{self, FinalStage};
 use crate::oci::image::{BaseImage, CopySource, MemoryFiles, Package, SourceFile, assemble_with};
 use crate::oci::layer::EntryKind;
-use crate::oci::{Destination, Digest, Image, ImageName, Location};
+use crate::oci::{Destination, Digest, Image, Location};
 use crate::plan::{self, ImagePlan, Plan, Request};
 use crate::policy::Policy;
 use crate::publish::daemon::Daemon;
@@ -103,12 +105,64 @@ pub fn resolve(cx: &Cx, args: &ImageArgs, policy: &Policy, compiler: &Compiler) 
     .map_err(Error::new)
 }
 
+/// An image that is audited and assembled, and written nowhere yet.
+#[derive(Debug)]
+pub struct Finished<'a> {
+    /// Its part of the plan.
+    pub planned: &'a ImagePlan,
+    /// The image.
+    pub image: Image,
+    /// Where the base came from.
+    pub origin: String,
+    /// Packages of the base.
+    pub packages: Vec<Package>,
+    /// What the audit of the whole image found.
+    pub verdict: Verdict,
+}
+
 /// Does what the plan says. `None` when the audit had findings, which were shown.
 pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &Compiler) -> Result<Option<Vec<Made>>> {
+    check_destinations(cx, plan)?;
+    let Some(images) = finish(cx, args, policy, plan, compiler)? else {
+        return Ok(None);
+    };
+    let references = publish::publish(cx, &images)?;
+    let made = images.into_iter().zip(references).map(|(finished, references)| {
+        let (planned, image) = (finished.planned, &finished.image);
+        cx.ui.step(
+            "Image",
+            &format!(
+                "{} for {}: {} to pull",
+                planned.name,
+                planned.platform,
+                bytes(image.pull_size())
+            ),
+        );
+        Made {
+            base: planned.base.to_string(),
+            origin: finished.origin,
+            platform: planned.platform.to_string(),
+            triple: planned.triple.clone(),
+            digest: image.manifest().digest().to_string(),
+            pull_size: image.pull_size(),
+            references,
+            packages: finished.packages,
+        }
+    });
+    Ok(Some(made.collect()))
+}
+
+/// Compiles, audits and assembles what the plan says, and writes nothing. `None` when the audit had findings, which were shown.
+pub fn finish<'a>(
+    cx: &Cx,
+    args: &ImageArgs,
+    policy: &Policy,
+    plan: &'a Plan,
+    compiler: &Compiler,
+) -> Result<Option<Vec<Finished<'a>>>> {
     // What can be wrong without compiling is found before compiling.
     let stages = stages(cx, policy, plan)?;
     check_sources(cx, policy, &stages)?;
-    check_destinations(cx, plan)?;
     let mut bases = Vec::new();
     let mut refused = false;
     for planned in &plan.images {
@@ -155,7 +209,13 @@ pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &
                     ));
                     refused = true;
                 }
-                images.push((planned, image, origin, packages, whole.verdict()));
+                images.push(Finished {
+                    planned,
+                    image,
+                    origin,
+                    packages,
+                    verdict: whole.verdict(),
+                });
             }
             Err(report) => {
                 cx.ui.text(&report.text());
@@ -170,32 +230,7 @@ pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &
     if refused {
         return Ok(None);
     }
-    let references = publish(cx, &images)?;
-    let made = images
-        .iter()
-        .zip(references)
-        .map(|((planned, image, origin, packages, _), references)| {
-            cx.ui.step(
-                "Image",
-                &format!(
-                    "{} for {}: {} to pull",
-                    planned.name,
-                    planned.platform,
-                    bytes(image.pull_size())
-                ),
-            );
-            Made {
-                base: planned.base.to_string(),
-                origin: origin.clone(),
-                platform: planned.platform.to_string(),
-                triple: planned.triple.clone(),
-                digest: image.manifest().digest().to_string(),
-                pull_size: image.pull_size(),
-                references,
-                packages: packages.clone(),
-            }
-        });
-    Ok(Some(made.collect()))
+    Ok(Some(images))
 }
 
 /// The base that the plan names: the user's own, or what its sources give.
@@ -415,53 +450,4 @@ impl CopySource for BuildContext {
             Some(_) => self.compiled.files(from, source),
         }
     }
-}
-
-type Finished<'a> = (&'a ImagePlan, Image, String, Vec<Package>, Verdict);
-
-/// Writes every image to its destinations; images that share one go there together.
-fn publish(cx: &Cx, images: &[Finished<'_>]) -> Result<Vec<Vec<String>>> {
-    let mut by_destination: BTreeMap<String, (&Destination, Vec<usize>)> = BTreeMap::new();
-    for (index, (planned, ..)) in images.iter().enumerate() {
-        for destination in &planned.destinations {
-            by_destination
-                .entry(destination.to_string())
-                .or_insert((destination, Vec::new()))
-                .1
-                .push(index);
-        }
-    }
-    let mut references = vec![Vec::new(); images.len()];
-    for (text, (destination, members)) in &by_destination {
-        let group: Vec<(&ImageName, &Image)> = members.iter().map(|&i| (&images[i].0.name, &images[i].1)).collect();
-        cx.ui.step("Writing", text);
-        let verdicts = members.iter().map(|&i| {
-            let verdict = serde_json::to_value(&images[i].4)?;
-            Ok((images[i].1.manifest().digest(), verdict))
-        });
-        let verdicts: Vec<(Digest, serde_json::Value)> = verdicts.collect::<Result<_>>()?;
-        match destination {
-            Destination::OciLayout(path) => {
-                layout::write(&place(cx, path), &group)?;
-                layout::write_audit(&place(cx, path), &verdicts)?;
-            }
-            Destination::DockerArchive(path) => {
-                archive::write(&place(cx, path), &group)?;
-                archive::write_audit(&place(cx, path), &verdicts)?;
-            }
-            Destination::DockerDaemon(name) => {
-                let daemon = Daemon::from_environment()?;
-                for (&index, (_, image)) in members.iter().zip(&group) {
-                    let loaded = daemon.load(&cx.ui, name, image)?;
-                    // What the engine itself calls it: only that can be given to `docker run`.
-                    references[index].push(format!("{text}@{}", loaded.id));
-                }
-                continue;
-            }
-        }
-        for &index in members {
-            references[index].push(format!("{text}@{}", images[index].1.manifest().digest()));
-        }
-    }
-    Ok(references)
 }

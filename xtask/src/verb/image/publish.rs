@@ -1,0 +1,61 @@
+//! Images to where they go; those that share a destination go there together.
+
+use std::collections::BTreeMap;
+
+use super::Finished;
+use crate::cx::Cx;
+use crate::error::Result;
+use crate::oci::{Destination, Digest, Image, ImageName};
+use crate::publish::daemon::Daemon;
+use crate::publish::{archive, layout};
+use crate::verb::place;
+
+/// Writes every image to its destinations. Returns the references of each.
+pub(super) fn publish(cx: &Cx, images: &[Finished<'_>]) -> Result<Vec<Vec<String>>> {
+    let mut by_destination: BTreeMap<String, (&Destination, Vec<usize>)> = BTreeMap::new();
+    for (index, finished) in images.iter().enumerate() {
+        for destination in &finished.planned.destinations {
+            by_destination
+                .entry(destination.to_string())
+                .or_insert((destination, Vec::new()))
+                .1
+                .push(index);
+        }
+    }
+    let mut references = vec![Vec::new(); images.len()];
+    for (text, (destination, members)) in &by_destination {
+        let group: Vec<(&ImageName, &Image)> = members
+            .iter()
+            .map(|&i| (&images[i].planned.name, &images[i].image))
+            .collect();
+        cx.ui.step("Writing", text);
+        let verdicts = members.iter().map(|&i| {
+            let verdict = serde_json::to_value(&images[i].verdict)?;
+            Ok((images[i].image.manifest().digest(), verdict))
+        });
+        let verdicts: Vec<(Digest, serde_json::Value)> = verdicts.collect::<Result<_>>()?;
+        match destination {
+            Destination::OciLayout(path) => {
+                layout::write(&place(cx, path), &group)?;
+                layout::write_audit(&place(cx, path), &verdicts)?;
+            }
+            Destination::DockerArchive(path) => {
+                archive::write(&place(cx, path), &group)?;
+                archive::write_audit(&place(cx, path), &verdicts)?;
+            }
+            Destination::DockerDaemon(name) => {
+                let daemon = Daemon::from_environment()?;
+                for (&index, (_, image)) in members.iter().zip(&group) {
+                    let loaded = daemon.load(&cx.ui, name, image)?;
+                    // What the engine itself calls it: only that can be given to `docker run`.
+                    references[index].push(format!("{text}@{}", loaded.id));
+                }
+                continue;
+            }
+        }
+        for &index in members {
+            references[index].push(format!("{text}@{}", images[index].image.manifest().digest()));
+        }
+    }
+    Ok(references)
+}
