@@ -27,6 +27,8 @@ Options:
   --password-stdin     owner set: read the password from standard input
   --help, --version
 
+BLOG_LANG is the language of the pages: auto (what the browser asks for), en or ja. BLOG_UTC_OFFSET is what times are
+shown in, as in +09:00 (UTC when it is not set).
 BLOG_OWNER_PASSWORD is the password for `owner set`; `serve` takes it once, when there is none yet.
 ";
 

@@ -9,6 +9,7 @@ use askama::Template;
 
 use crate::domain::random::NoRandom;
 use crate::routes::page::{self, Shell};
+use crate::words::{Errors, Lang, errors};
 
 #[derive(Debug)]
 pub enum AppError {
@@ -39,66 +40,26 @@ pub enum AppError {
 }
 
 impl AppError {
-    fn words(&self) -> (StatusCode, &'static str, &'static str) {
+    fn words(&self, words: &Errors) -> (StatusCode, errors::Text) {
         match self {
-            Self::NotFound => (
-                StatusCode::NOT_FOUND,
-                "Not found",
-                "There is no such page. The post may have been deleted.",
-            ),
-            Self::BadRequest => (StatusCode::BAD_REQUEST, "Bad request", "The request could not be read."),
-            Self::WrongMethod { .. } => (
-                StatusCode::METHOD_NOT_ALLOWED,
-                "Not possible here",
-                "This address does not answer that kind of request.",
-            ),
-            Self::TooLarge => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "Too large",
-                "More was sent than the blog accepts. Go back and make the text shorter.",
-            ),
-            Self::NotAForm => (
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "Not a form",
-                "The blog reads forms sent by its own pages.",
-            ),
-            Self::TooSlow => (
-                StatusCode::REQUEST_TIMEOUT,
-                "Too slow",
-                "The form did not arrive in time. Go back and send it again: it will not be posted twice.",
-            ),
-            Self::SignInFirst => (StatusCode::SEE_OTHER, "Sign in first", "This page is for the owner."),
-            Self::SignedOut { .. } => (
-                StatusCode::FORBIDDEN,
-                "You are signed out",
-                "Nothing was changed. Sign in, then send the form again.",
-            ),
-            Self::NotOurForm { .. } => (
-                StatusCode::FORBIDDEN,
-                "The form has expired",
-                "Nothing was changed. Load the page with the form again, then send it.",
-            ),
-            Self::TooManyLogins { .. } => (
-                StatusCode::TOO_MANY_REQUESTS,
-                "Wait a little",
-                "There were several wrong passwords. Wait half a minute, then try again.",
-            ),
-            Self::LoginBusy => (
-                StatusCode::TOO_MANY_REQUESTS,
-                "Wait a little",
-                "Another password is being checked right now. Try again in a second.",
-            ),
-            Self::Internal(_) => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "Something went wrong",
-                "The blog could not do that. The reason is in its log.",
-            ),
+            Self::NotFound => (StatusCode::NOT_FOUND, words.not_found),
+            Self::BadRequest => (StatusCode::BAD_REQUEST, words.bad_request),
+            Self::WrongMethod { .. } => (StatusCode::METHOD_NOT_ALLOWED, words.wrong_method),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, words.too_large),
+            Self::NotAForm => (StatusCode::UNSUPPORTED_MEDIA_TYPE, words.not_a_form),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, words.too_slow),
+            Self::SignInFirst => (StatusCode::SEE_OTHER, words.sign_in_first),
+            Self::SignedOut { .. } => (StatusCode::FORBIDDEN, words.signed_out),
+            Self::NotOurForm { .. } => (StatusCode::FORBIDDEN, words.not_our_form),
+            Self::TooManyLogins { .. } => (StatusCode::TOO_MANY_REQUESTS, words.too_many_logins),
+            Self::LoginBusy => (StatusCode::TOO_MANY_REQUESTS, words.login_busy),
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, words.internal),
         }
     }
 
     /// The page for this error, in the look of the blog.
     pub fn page(&self, shell: Shell<'_>) -> HttpResponse {
-        let (status, heading, explanation) = self.words();
+        let (status, (heading, explanation)) = self.words(&shell.words.errors);
         let text = match self {
             Self::SignedOut { text } | Self::NotOurForm { text } => text.as_str(),
             _ => "",
@@ -156,14 +117,14 @@ impl fmt::Display for AppError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Internal(cause) => cause.fmt(f),
-            other => f.write_str(other.words().1),
+            other => f.write_str(other.words(&Lang::En.words().errors).1.0),
         }
     }
 }
 
 impl ResponseError for AppError {
     fn status_code(&self) -> StatusCode {
-        self.words().0
+        self.words(&Lang::En.words().errors).0
     }
 
     /// The bare status. `startup::finish` puts the page around it, because only there the blog's name is known.

@@ -2,6 +2,7 @@
 //!
 //! `cli` reads the command line, `startup` runs the server and holds the one list of routes,
 //! `routes` answers requests, `domain` holds the values that are valid once they exist,
+//! `words` is the interface in each of its languages,
 //! `db` is the only module that talks to SQLite, `auth` decides who may write.
 
 pub mod auth;
@@ -14,3 +15,4 @@ pub mod routes;
 pub mod settings;
 pub mod startup;
 pub mod telemetry;
+pub mod words;

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 
 use crate::cli::Failure;
+use crate::domain::Zone;
+use crate::words::Preference;
 
 /// Options given on the command line, still as typed.
 #[derive(Debug, Default)]
@@ -24,6 +26,10 @@ pub struct Settings {
     /// Without a slash at the end; empty when links are relative.
     pub base_url: String,
     pub secure_cookie: bool,
+    /// The language of the interface.
+    pub lang: Preference,
+    /// What times are shown in.
+    pub zone: Zone,
     pub owner_password: Option<OwnerPassword>,
 }
 
@@ -88,6 +94,22 @@ impl Settings {
             ));
         }
 
+        let (lang, source) = pick(None, "BLOG_LANG", "BLOG_LANG", "auto")?;
+        let lang = Preference::parse(&lang).ok_or_else(|| {
+            Failure::usage(
+                format!("{source}: `{lang}` is not a language of the interface"),
+                "write auto, en or ja",
+            )
+        })?;
+
+        let (zone, source) = pick(None, "BLOG_UTC_OFFSET", "BLOG_UTC_OFFSET", "UTC")?;
+        let zone = Zone::parse(&zone).ok_or_else(|| {
+            Failure::usage(
+                format!("{source}: `{zone}` is not a distance from UTC"),
+                "write it as in +09:00, -03:30 or UTC",
+            )
+        })?;
+
         let insecure = match env("BLOG_INSECURE_COOKIE") {
             None => false,
             Some(value) => match value.to_str() {
@@ -116,6 +138,8 @@ impl Settings {
             database,
             title: title.trim().to_owned(),
             base_url,
+            lang,
+            zone,
             secure_cookie: !(flags.insecure_cookie || insecure),
             owner_password,
         })

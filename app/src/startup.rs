@@ -16,11 +16,13 @@ use crate::auth::password::{self, NewPassword};
 use crate::auth::throttle::Throttle;
 use crate::cli::Failure;
 use crate::db::Db;
+use crate::domain::Zone;
 use crate::error::AppError;
 use crate::routes::page::Shell;
 use crate::routes::{self, feed, health, posts, session, style};
 use crate::settings::Settings;
 use crate::telemetry;
+use crate::words::{Choice, Preference};
 
 /// What handlers share.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub struct AppState {
     pub title: String,
     pub base_url: String,
     pub secure_cookie: bool,
+    pub lang: Preference,
+    pub zone: Zone,
     pub throttle: Throttle,
 }
 
@@ -37,6 +41,18 @@ pub fn state(request: &HttpRequest) -> Result<&web::Data<AppState>, AppError> {
     request
         .app_data()
         .ok_or_else(|| AppError::Internal("the server has no state".into()))
+}
+
+/// The language that this reader gets.
+pub fn choice(request: &HttpRequest) -> Choice {
+    let preference = state(request).map_or_else(|_| Preference::default(), |state| state.lang);
+    let accept = request.headers().get(header::ACCEPT_LANGUAGE);
+    let accept = accept.and_then(|value| value.to_str().ok());
+    Choice::new(
+        preference,
+        routes::Form::parse(request.query_string().as_bytes()).get("lang"),
+        accept,
+    )
 }
 
 /// Every address there is. Order matters: `/posts/new` comes before `/posts/{id}`.
@@ -111,7 +127,7 @@ async fn finish(
         if let AppError::Internal(cause) = error {
             tracing::error!(error = %cause, "request failed");
         }
-        let page = error.page(Shell::new(state(response.request())?, None));
+        let page = error.page(Shell::new(state(response.request())?, None, choice(response.request())));
         response = response.into_response(page);
     }
     add_headers(response.headers_mut());
@@ -173,6 +189,8 @@ async fn run(listener: TcpListener, db: Db, settings: Settings) -> Result<(), Fa
         title: settings.title,
         base_url: settings.base_url,
         secure_cookie: settings.secure_cookie,
+        lang: settings.lang,
+        zone: settings.zone,
         throttle: Throttle::default(),
     });
     let server = HttpServer::new(move || {

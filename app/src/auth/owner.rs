@@ -12,17 +12,18 @@ use crate::db::queries;
 use crate::domain::Stamp;
 use crate::error::AppError;
 use crate::routes::Form;
-use crate::startup::state;
+use crate::startup::{choice, state};
+use crate::words::Choice;
 
 type Extraction<T> = Pin<Box<dyn Future<Output = Result<T, AppError>>>>;
 
-/// The owner, signed in. A reader who asks for an owner's page is sent to sign in.
+/// The owner, signed in, and the language of the interface. A reader who asks for an owner's page is sent to sign in.
 #[derive(Debug, Clone)]
-pub struct Owner(pub Token);
+pub struct Owner(pub Token, pub Choice);
 
 /// Anybody, for pages that only look different to the owner.
 #[derive(Debug)]
-pub struct Visitor(pub Option<Owner>);
+pub struct Visitor(pub Option<Owner>, pub Choice);
 
 /// A form the owner sent, from one of our pages: session and token are checked before a handler sees it.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ async fn owner_of(request: &HttpRequest) -> Result<Option<Owner>, AppError> {
         .db
         .read(move |connection| queries::sessions::is_live(connection, &token.hash(), Stamp::now()))
         .await?;
-    Ok(live.then_some(Owner(token)))
+    Ok(live.then(|| Owner(token, choice(request))))
 }
 
 impl FromRequest for Visitor {
@@ -49,7 +50,7 @@ impl FromRequest for Visitor {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
-        Box::pin(async move { owner_of(&request).await.map(Self) })
+        Box::pin(async move { Ok(Self(owner_of(&request).await?, choice(&request))) })
     }
 }
 

@@ -7,8 +7,10 @@ pub mod post_kind;
 pub mod post_text;
 pub mod random;
 pub mod time;
+pub mod zone;
 
 pub use cursor::Cursor;
 pub use post_kind::{Kind, State, Visibility};
 pub use post_text::{PostText, PostTextError};
 pub use time::Stamp;
+pub use zone::Zone;

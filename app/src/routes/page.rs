@@ -6,11 +6,12 @@ use actix_web::http::header;
 use askama::Template;
 
 use super::style;
-use crate::auth::Owner;
+use crate::auth::{Owner, Visitor};
 use crate::db::models::Post;
-use crate::domain::markup;
+use crate::domain::{Zone, markup};
 use crate::error::AppError;
 use crate::startup::AppState;
+use crate::words::{Choice, Words};
 
 /// The frame: name of the blog, stylesheet, and what the owner sees more than others.
 #[derive(Debug)]
@@ -19,15 +20,47 @@ pub struct Shell<'a> {
     pub style: &'static str,
     /// The token for the owner's forms; `None` for readers.
     pub csrf: Option<String>,
+    pub choice: Choice,
+    pub words: &'static Words,
+    /// What times are shown in.
+    pub zone: Zone,
 }
 
 impl<'a> Shell<'a> {
-    pub fn new(state: &'a AppState, owner: Option<&Owner>) -> Self {
+    /// For a page that only the owner sees.
+    pub fn owner(state: &'a AppState, owner: &Owner) -> Self {
+        Self::new(state, Some(owner), owner.1)
+    }
+
+    /// For a page that everybody may see.
+    pub fn visitor(state: &'a AppState, visitor: &Visitor) -> Self {
+        Self::new(state, visitor.0.as_ref(), visitor.1)
+    }
+
+    pub fn new(state: &'a AppState, owner: Option<&Owner>, choice: Choice) -> Self {
         Self {
+            choice,
+            words: choice.lang.words(),
+            zone: state.zone,
             site: &state.title,
             style: style::path(),
             csrf: owner.map(|owner| owner.0.csrf()),
         }
+    }
+
+    /// For `lang` of the page.
+    pub fn lang(&self) -> &'static str {
+        self.choice.lang.code()
+    }
+
+    /// An address on this blog, with the language the reader chose.
+    pub fn to(&self, path: &str) -> String {
+        if !self.choice.asked {
+            return path.to_owned();
+        }
+        let (path, place) = path.split_at(path.find('#').unwrap_or(path.len()));
+        let mark = if path.contains('?') { '&' } else { '?' };
+        format!("{path}{mark}lang={}{place}", self.lang())
     }
 }
 

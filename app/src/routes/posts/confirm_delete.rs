@@ -27,7 +27,7 @@ pub async fn confirm_delete(state: web::Data<AppState>, id: PostId, owner: Owner
         .await?;
     let post = post.ok_or(AppError::NotFound)?;
     let page = ConfirmDelete {
-        shell: Shell::new(&state, Some(&owner)),
+        shell: Shell::owner(&state, &owner),
         csrf: owner.0.csrf(),
         entry: Entry::from(&post),
     };

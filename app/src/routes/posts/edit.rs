@@ -29,7 +29,7 @@ pub fn form(
     problem: String,
 ) -> Result<HttpResponse, AppError> {
     let compose = Compose {
-        shell: Shell::new(state, Some(owner)),
+        shell: Shell::owner(state, owner),
         heading: "Edit the post",
         action: format!("/posts/{}/edit", id.0),
         button: "Save",

@@ -38,7 +38,7 @@ pub async fn list(request: HttpRequest, state: web::Data<AppState>, visitor: Vis
     posts.truncate(PER_PAGE);
     let owner = visitor.0.as_ref();
     let page = List {
-        shell: Shell::new(&state, owner),
+        shell: Shell::visitor(&state, &visitor),
         older: posts.last().filter(|_| more).map(|post| post.cursor()),
         entries: posts.iter().map(Entry::from).collect(),
         is_first: before.is_none(),

@@ -29,7 +29,7 @@ pub fn form(
         None => random::bytes()?,
     };
     let compose = Compose {
-        shell: Shell::new(state, Some(owner)),
+        shell: Shell::owner(state, owner),
         heading: "Write a post",
         action: "/posts".to_owned(),
         button: "Post",

@@ -26,7 +26,7 @@ pub async fn show(state: web::Data<AppState>, id: PostId, visitor: Visitor) -> A
     let post = post.ok_or(AppError::NotFound)?;
     let owner = visitor.0.as_ref();
     let page = PostPage {
-        shell: Shell::new(&state, owner),
+        shell: Shell::visitor(&state, &visitor),
         entry: Entry::from(&post),
     };
     page::render_public(&page, owner)

@@ -14,13 +14,14 @@ use crate::domain::Stamp;
 use crate::error::AppError;
 use crate::routes::page;
 use crate::routes::{Answer, Form};
-use crate::startup::AppState;
+use crate::startup::{AppState, choice};
 
 pub async fn login(request: HttpRequest, state: web::Data<AppState>, form: Form) -> Answer {
+    let choice = choice(&request);
     let known = login_form::token_of(&request);
     if !login_form::is_ours(&request, known, form.get("csrf")) {
         let problem = "The page had expired, or the browser keeps no cookies. Please try again.";
-        return login_form::form(StatusCode::FORBIDDEN, &state, None, problem).await;
+        return login_form::form(StatusCode::FORBIDDEN, &state, choice, None, problem).await;
     }
     let permit = state.throttle.admit(Instant::now()).map_err(|refused| match refused {
         Refused::Pause(wait) => AppError::TooManyLogins {
@@ -45,7 +46,14 @@ pub async fn login(request: HttpRequest, state: web::Data<AppState>, form: Form)
     drop(permit);
     if !right {
         tracing::warn!("wrong password");
-        return login_form::form(StatusCode::FORBIDDEN, &state, known, "That is not the password.").await;
+        return login_form::form(
+            StatusCode::FORBIDDEN,
+            &state,
+            choice,
+            known,
+            "That is not the password.",
+        )
+        .await;
     }
 
     // Always a new token, whatever the browser brought along; the session it replaces ends.

@@ -11,6 +11,7 @@ use crate::error::AppError;
 use crate::routes::Answer;
 use crate::routes::page::{self, Shell};
 use crate::startup::AppState;
+use crate::words::Choice;
 
 #[derive(Template)]
 #[template(path = "login.html")]
@@ -25,7 +26,7 @@ pub async fn login_form(request: HttpRequest, state: web::Data<AppState>, visito
     if visitor.0.is_some() {
         return Ok(page::redirect("/"));
     }
-    form(StatusCode::OK, &state, token_of(&request), "").await
+    form(StatusCode::OK, &state, visitor.1, token_of(&request), "").await
 }
 
 /// The login form has a token too, bound to a cookie of its own: nobody can sign a reader in unasked.
@@ -36,6 +37,7 @@ pub fn token_of(request: &HttpRequest) -> Option<Token> {
 pub async fn form(
     status: StatusCode,
     state: &AppState,
+    choice: Choice,
     known: Option<Token>,
     problem: &str,
 ) -> Result<HttpResponse, AppError> {
@@ -46,7 +48,7 @@ pub async fn form(
         None => Token::generate()?,
     };
     let page = Login {
-        shell: Shell::new(state, None),
+        shell: Shell::new(state, None, choice),
         csrf: token.csrf(),
         problem,
         has_owner: owner.is_some(),

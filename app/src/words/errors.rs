@@ -1,0 +1,110 @@
+//! What the pages of errors say: a heading and a sentence for each.
+
+/// Heading and explanation.
+pub type Text = (&'static str, &'static str);
+
+#[derive(Debug)]
+pub struct Errors {
+    pub not_found: Text,
+    pub bad_request: Text,
+    pub wrong_method: Text,
+    pub too_large: Text,
+    pub not_a_form: Text,
+    pub too_slow: Text,
+    pub sign_in_first: Text,
+    pub signed_out: Text,
+    pub not_our_form: Text,
+    pub too_many_logins: Text,
+    pub login_busy: Text,
+    pub internal: Text,
+    pub typed: &'static str,
+    pub to_front: &'static str,
+}
+
+pub const EN: Errors = Errors {
+    not_found: ("Not found", "There is no such page. The post may have been deleted."),
+    bad_request: ("Bad request", "The request could not be read."),
+    wrong_method: (
+        "Not possible here",
+        "This address does not answer that kind of request.",
+    ),
+    too_large: (
+        "Too large",
+        "More was sent than the blog accepts. Go back and make the text shorter.",
+    ),
+    not_a_form: ("Not a form", "The blog reads forms sent by its own pages."),
+    too_slow: (
+        "Too slow",
+        "The form did not arrive in time. Go back and send it again: it will not be posted twice.",
+    ),
+    sign_in_first: ("Sign in first", "This page is for the owner."),
+    signed_out: (
+        "You are signed out",
+        "Nothing was changed. Sign in, then send the form again.",
+    ),
+    not_our_form: (
+        "The form has expired",
+        "Nothing was changed. Load the page with the form again, then send it.",
+    ),
+    too_many_logins: (
+        "Wait a little",
+        "There were several wrong passwords. Wait half a minute, then try again.",
+    ),
+    login_busy: (
+        "Wait a little",
+        "Another password is being checked right now. Try again in a second.",
+    ),
+    internal: (
+        "Something went wrong",
+        "The blog could not do that. The reason is in its log.",
+    ),
+    typed: "What you typed, to copy",
+    to_front: "To the front page",
+};
+
+pub const JA: Errors = Errors {
+    not_found: (
+        "ページがありません",
+        "お探しのページはありません。投稿は削除されたのかもしれません。",
+    ),
+    bad_request: ("リクエストの誤り", "リクエストを読み取れませんでした。"),
+    wrong_method: (
+        "ここではできません",
+        "このアドレスはその種類のリクエストに応答しません。",
+    ),
+    too_large: (
+        "大きすぎます",
+        "ブログが受け付ける大きさを超えています。戻って文章を短くしてください。",
+    ),
+    not_a_form: (
+        "フォームではありません",
+        "ブログは自分のページから送られたフォームだけを受け付けます。",
+    ),
+    too_slow: (
+        "時間切れ",
+        "フォームが時間内に届きませんでした。戻ってもう一度送ってください。二重に投稿されることはありません。",
+    ),
+    sign_in_first: ("ログインが必要です", "このページはブログの持ち主のものです。"),
+    signed_out: (
+        "ログアウトしています",
+        "何も変更されていません。ログインしてから、もう一度フォームを送ってください。",
+    ),
+    not_our_form: (
+        "フォームの期限が切れました",
+        "何も変更されていません。フォームのページを読み込み直してから送ってください。",
+    ),
+    too_many_logins: (
+        "少しお待ちください",
+        "パスワードの間違いが続きました。30秒ほど待ってから、もう一度お試しください。",
+    ),
+    login_busy: (
+        "少しお待ちください",
+        "いま別のパスワードを確認しています。少し待ってから、もう一度お試しください。",
+    ),
+    internal: (
+        "エラーが起きました",
+        "処理できませんでした。理由はブログのログに書かれています。",
+    ),
+    typed: "入力された文章 (コピー用)",
+    to_front: "トップページへ",
+};
