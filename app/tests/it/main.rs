@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod app;
+mod browser;
 mod cli;
 mod durability;
 mod feed;
@@ -11,5 +12,7 @@ mod http;
 mod limits;
 mod posts;
 mod reading;
+mod require;
 mod session;
+mod webdriver;
 mod xml;
