@@ -1,16 +1,16 @@
 //! A one-person mini blog: plain HTML pages and an Atom feed from one SQLite file.
 //!
-//! `cli` reads the command line, `startup` runs the server and holds the one list of routes,
+//! `cli` reads the command line, `command` has one module a command, `startup` runs the server and holds the one list of routes,
 //! `routes` answers requests, `domain` holds the values that are valid once they exist,
 //! `words` is the interface in each of its languages,
 //! `db` is the only module that talks to SQLite, `auth` decides who may write.
 
 pub mod auth;
 pub mod cli;
+pub mod command;
 pub mod db;
 pub mod domain;
 pub mod error;
-pub mod health;
 pub mod routes;
 pub mod settings;
 pub mod startup;

@@ -1,20 +1,97 @@
-//! What the program was told: a flag wins over the environment, which wins over the default.
+//! What the program was told: a flag wins over the environment, which wins over the file, which wins over the default.
+//!
+//! [`TABLE`] is the one list of settings. Flags, variables, keys of the file, `--help`, `blog config` and the table in
+//! README.md follow from it.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::cli::Failure;
 use crate::domain::Zone;
 use crate::words::Preference;
 
-/// Options given on the command line, still as typed.
+pub mod file;
+mod table;
+mod value;
+
+pub use table::TABLE;
+
+/// One setting: how it is called, what it may be, and where it goes.
+#[derive(Debug)]
+pub struct Setting {
+    /// The key in the file; `--key` is the flag, `BLOG_KEY` (upper case, `_` for `-`) the variable.
+    pub key: &'static str,
+    /// What its value is called in `--help`.
+    pub value: &'static str,
+    /// As it would be typed; empty for none.
+    pub default: &'static str,
+    /// What the image sets; empty where that is the default.
+    pub image: &'static str,
+    pub meaning: &'static str,
+    /// Given as a flag, it needs no value.
+    pub is_switch: bool,
+    /// Secrets are no flags: everybody on the machine sees the arguments of a process.
+    pub is_flag: bool,
+    /// Takes the value in, or says what is wrong with it.
+    set: fn(&mut Settings, &str) -> Result<(), Problem>,
+}
+
+impl Setting {
+    pub fn of_flag(name: &str) -> Option<&'static Self> {
+        TABLE.iter().find(|setting| setting.is_flag && setting.key == name)
+    }
+
+    /// The environment variable.
+    pub fn variable(&self) -> String {
+        format!("BLOG_{}", self.key.to_ascii_uppercase().replace('-', "_"))
+    }
+}
+
+/// What is wrong with a value, without its source, and how it should look.
+#[derive(Debug)]
+pub struct Problem {
+    message: String,
+    hint: &'static str,
+}
+
+/// What was given on the command line, as typed.
 #[derive(Debug, Default)]
-pub struct Flags {
-    pub listen: Option<OsString>,
-    pub database: Option<OsString>,
-    pub title: Option<OsString>,
-    pub base_url: Option<OsString>,
-    pub insecure_cookie: bool,
+pub struct Given {
+    /// `--config`.
+    pub config: Option<OsString>,
+    pub flags: Vec<(&'static Setting, OsString)>,
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    Default,
+    /// File and line.
+    File(String, usize),
+    Variable(String),
+    Flag(&'static str),
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path, line) => write!(f, "{path}:{line}"),
+            Self::Variable(name) => f.write_str(name),
+            Self::Flag(key) => write!(f, "--{key}"),
+        }
+    }
+}
+
+/// A value in force, as it was typed.
+#[derive(Debug, Clone)]
+pub struct InForce {
+    pub setting: &'static Setting,
+    /// Of a secret only whether there is one.
+    pub shown: String,
+    pub source: Source,
 }
 
 /// The settings in force.
@@ -31,9 +108,35 @@ pub struct Settings {
     /// What times are shown in.
     pub zone: Zone,
     pub owner_password: Option<OwnerPassword>,
+    pub limits: Limits,
+    /// Every setting with its source, in the order of [`TABLE`].
+    pub in_force: Vec<InForce>,
+    /// Variables that look like settings and are none.
+    pub unknown_variables: Vec<String>,
 }
 
-/// The first password, from the environment. Its `Debug` shows nothing, so it cannot reach a log.
+/// Bounds that keep the server within one core and 512 MB.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Threads that answer requests.
+    pub workers: usize,
+    /// Connections at once.
+    pub connections: usize,
+    /// Threads for the database and for passwords.
+    pub blocking_threads: usize,
+    /// For the head of a request to arrive.
+    pub header_time: Duration,
+    /// For the body of a request to arrive.
+    pub body_time: Duration,
+    /// Until an idle connection is closed.
+    pub keep_alive: Duration,
+    /// For requests that are being answered when the server is asked to stop.
+    pub stop_time: Duration,
+    /// Largest form, in bytes.
+    pub form_bytes: usize,
+}
+
+/// The first password. Its `Debug` shows nothing, so it cannot reach a log.
 #[derive(Clone)]
 pub struct OwnerPassword(pub String);
 
@@ -43,107 +146,97 @@ impl std::fmt::Debug for OwnerPassword {
     }
 }
 
-/// Reads one environment variable. A parameter, so that tests need not change the process.
-pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+/// Variables with their values. A parameter, so that tests need not change the process.
+pub type Environment = Vec<(String, OsString)>;
+
+/// The variables of this process that begin with `BLOG_`.
+pub fn environment() -> Environment {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .filter(|(name, _)| name.starts_with("BLOG_"))
+        .collect()
+}
 
 impl Settings {
-    pub fn resolve(flags: Flags, env: Environment<'_>) -> Result<Self, Failure> {
-        let pick = |flag: Option<OsString>, option: &str, variable: &str, default: &str| {
-            let (value, source) = match flag {
-                Some(value) => (value, option),
-                // A variable set to nothing counts as not set: that is how compose files unset one.
-                None => match env(variable).filter(|value| !value.is_empty()) {
-                    Some(value) => (value, variable),
-                    None => (OsString::from(default), option),
-                },
+    /// Decides what is in force.
+    ///
+    /// # Errors
+    /// A value that is not valid, with its source; a file that cannot be read, with the line; an unknown key in it.
+    pub fn resolve(given: &Given, environment: &Environment) -> Result<Self, Failure> {
+        // A variable set to nothing counts as not set: that is how compose files unset one.
+        let variable = |name: &str| {
+            let found = environment.iter().find(|(key, _)| key == name);
+            found.map(|(_, value)| value).filter(|value| !value.is_empty())
+        };
+        let path = given.config.as_ref().or_else(|| variable("BLOG_CONFIG"));
+        let lines = match path {
+            Some(path) => file::read(&PathBuf::from(path))?,
+            None => Vec::new(),
+        };
+
+        let mut settings = Self::blank();
+        for setting in TABLE {
+            let name = setting.variable();
+            let flag = given.flags.iter().rev().find(|(flag, _)| flag.key == setting.key);
+            let line = lines.iter().find(|line| line.key == setting.key);
+            let (typed, source) = if let Some((flag, value)) = flag {
+                (text(value, &format!("--{}", flag.key))?, Source::Flag(flag.key))
+            } else if let Some(value) = variable(&name) {
+                (text(value, &name)?, Source::Variable(name))
+            } else if let Some(line) = line {
+                (line.value.clone(), Source::File(line.path.clone(), line.number))
+            } else {
+                (setting.default.to_owned(), Source::Default)
             };
-            value
-                .into_string()
-                .map(|value| (value, source.to_owned()))
-                .map_err(|_| Failure::usage(format!("{source} is not valid UTF-8"), ""))
-        };
-
-        let (listen, source) = pick(flags.listen, "--listen", "BLOG_LISTEN", "127.0.0.1:8080")?;
-        let listen = listen.parse().map_err(|_| {
-            Failure::usage(
-                format!("{source}: `{listen}` is not an address and port"),
-                "write an IP address and a port, as in 127.0.0.1:8080 or [::1]:8080",
-            )
-        })?;
-
-        let (database, _) = pick(flags.database, "--database", "BLOG_DATABASE", "./blog.db")?;
-        let (title, source) = pick(flags.title, "--title", "BLOG_TITLE", "Blog")?;
-        if title.trim().is_empty() || title.chars().any(char::is_control) {
-            return Err(Failure::usage(
-                format!("{source} is blank or has control characters"),
-                "write one line of text",
-            ));
+            (setting.set)(&mut settings, &typed)
+                .map_err(|problem| Failure::usage(format!("{source}: {}", problem.message), problem.hint))?;
+            let shown = match (setting.is_flag, typed.is_empty()) {
+                (true, _) => typed,
+                (false, true) => "(not set)".to_owned(),
+                (false, false) => "(set)".to_owned(),
+            };
+            settings.in_force.push(InForce { setting, shown, source });
         }
-
-        let (base_url, source) = pick(flags.base_url, "--base-url", "BLOG_BASE_URL", "")?;
-        let base_url = base_url.trim_end_matches('/').to_owned();
-        let rest = base_url
-            .strip_prefix("http://")
-            .or_else(|| base_url.strip_prefix("https://"));
-        let plain =
-            |url: &str| !url.is_empty() && url.bytes().all(|b| b.is_ascii_graphic() && !b"\"'<>?#".contains(&b));
-        if !base_url.is_empty() && !rest.is_some_and(plain) {
-            return Err(Failure::usage(
-                format!("{source}: `{base_url}` is not a web address"),
-                "write it as in http://example.onion, without a query",
-            ));
-        }
-
-        let (lang, source) = pick(None, "BLOG_LANG", "BLOG_LANG", "auto")?;
-        let lang = Preference::parse(&lang).ok_or_else(|| {
-            Failure::usage(
-                format!("{source}: `{lang}` is not a language of the interface"),
-                "write auto, en or ja",
-            )
-        })?;
-
-        let (zone, source) = pick(None, "BLOG_UTC_OFFSET", "BLOG_UTC_OFFSET", "UTC")?;
-        let zone = Zone::parse(&zone).ok_or_else(|| {
-            Failure::usage(
-                format!("{source}: `{zone}` is not a distance from UTC"),
-                "write it as in +09:00, -03:30 or UTC",
-            )
-        })?;
-
-        let insecure = match env("BLOG_INSECURE_COOKIE") {
-            None => false,
-            Some(value) => match value.to_str() {
-                Some("1" | "true" | "yes" | "on") => true,
-                Some("" | "0" | "false" | "no" | "off") => false,
-                _ => {
-                    return Err(Failure::usage(
-                        "BLOG_INSECURE_COOKIE is neither 1 nor 0".to_owned(),
-                        "set it to 1 to sign in over plain http, or leave it out",
-                    ));
-                }
-            },
-        };
-
-        let owner_password = match env("BLOG_OWNER_PASSWORD").filter(|value| !value.is_empty()) {
-            None => None,
-            Some(value) => {
-                Some(OwnerPassword(value.into_string().map_err(|_| {
-                    Failure::usage("BLOG_OWNER_PASSWORD is not valid UTF-8".to_owned(), "")
-                })?))
-            }
-        };
-
-        Ok(Self {
-            listen,
-            database,
-            title: title.trim().to_owned(),
-            base_url,
-            lang,
-            zone,
-            secure_cookie: !(flags.insecure_cookie || insecure),
-            owner_password,
-        })
+        settings.unknown_variables = environment
+            .iter()
+            .map(|(name, _)| name)
+            .filter(|name| *name != "BLOG_CONFIG" && TABLE.iter().all(|setting| setting.variable() != **name))
+            .cloned()
+            .collect();
+        Ok(settings)
     }
+
+    /// Before the table has filled it in; every field is set by its row, as a test checks.
+    fn blank() -> Self {
+        let zero = Duration::ZERO;
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 0)),
+            database: String::new(),
+            title: String::new(),
+            base_url: String::new(),
+            secure_cookie: true,
+            lang: Preference::default(),
+            zone: Zone::default(),
+            owner_password: None,
+            limits: Limits {
+                workers: 0,
+                connections: 0,
+                blocking_threads: 0,
+                header_time: zero,
+                body_time: zero,
+                keep_alive: zero,
+                stop_time: zero,
+                form_bytes: 0,
+            },
+            in_force: Vec::new(),
+            unknown_variables: Vec::new(),
+        }
+    }
+}
+
+fn text(value: &OsString, source: &str) -> Result<String, Failure> {
+    let valid = value.to_str().map(ToOwned::to_owned);
+    valid.ok_or_else(|| Failure::usage(format!("{source} is not valid UTF-8"), ""))
 }
 
 #[cfg(test)]
@@ -151,52 +244,109 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn with(flags: Flags, vars: &[(&str, &str)]) -> Result<Settings, Failure> {
-        Settings::resolve(flags, &|name| {
-            vars.iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| OsString::from(value))
-        })
+    fn with(flags: &[(&str, &str)], vars: &[(&str, &str)]) -> Result<Settings, Failure> {
+        let given = Given {
+            config: None,
+            flags: flags
+                .iter()
+                .map(|(key, value)| (Setting::of_flag(key).unwrap(), value.into()))
+                .collect(),
+        };
+        let vars = vars.iter().map(|(key, value)| ((*key).to_owned(), value.into()));
+        Settings::resolve(&given, &vars.collect())
     }
 
     #[test]
-    fn flag_beats_environment_beats_default() {
-        let settings = with(Flags::default(), &[]).unwrap();
+    fn flag_beats_environment_beats_file_beats_default() {
+        let settings = with(&[], &[]).unwrap();
         assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(settings.database, "./blog.db");
         assert!(settings.secure_cookie);
 
-        let vars = [("BLOG_TITLE", "from env"), ("BLOG_LISTEN", "[::1]:99")];
-        assert_eq!(with(Flags::default(), &vars).unwrap().title, "from env");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("blog.conf");
+        std::fs::write(
+            &path,
+            "# the blog\n\ntitle = \"from file\"\nlisten = [::1]:98\nworkers = 2\n",
+        )
+        .unwrap();
+        let config = ("BLOG_CONFIG", path.to_str().unwrap());
+        let settings = with(&[], &[config]).unwrap();
+        assert_eq!((settings.title.as_str(), settings.listen.port()), ("from file", 98));
+        assert_eq!(settings.limits.workers, 2);
 
-        let flags = Flags {
-            title: Some("from flag".into()),
-            ..Flags::default()
+        let vars = [config, ("BLOG_TITLE", "from env"), ("BLOG_LISTEN", "[::1]:99")];
+        assert_eq!(with(&[], &vars).unwrap().title, "from env");
+        let settings = with(&[("title", "from flag")], &vars).unwrap();
+        assert_eq!((settings.title.as_str(), settings.listen.port()), ("from flag", 99));
+        let source = |key: &str| {
+            let found = settings.in_force.iter().find(|value| value.setting.key == key);
+            found.unwrap().source.to_string()
         };
-        let settings = with(flags, &vars).unwrap();
-        assert_eq!(settings.title, "from flag");
-        assert_eq!(settings.listen.port(), 99);
+        assert_eq!(source("title"), "--title");
+        assert_eq!(source("listen"), "BLOG_LISTEN");
+        assert_eq!(source("workers"), format!("{}:5", path.display()));
+        assert_eq!(source("database"), "default");
     }
 
     #[test]
     fn a_bad_value_names_its_source() {
-        let message = |vars: &[(&str, &str)]| with(Flags::default(), vars).unwrap_err().message;
-        assert!(message(&[("BLOG_LISTEN", "8080")]).contains("BLOG_LISTEN"));
-        assert!(message(&[("BLOG_BASE_URL", "ftp://x")]).contains("BLOG_BASE_URL"));
-        assert!(message(&[("BLOG_BASE_URL", "http://x/\"><b>")]).contains("BLOG_BASE_URL"));
-        assert!(message(&[("BLOG_TITLE", "a\u{1}")]).contains("BLOG_TITLE"));
-        assert!(message(&[("BLOG_INSECURE_COOKIE", "maybe")]).contains("BLOG_INSECURE_COOKIE"));
+        for (name, value) in [
+            ("BLOG_LISTEN", "8080"),
+            ("BLOG_BASE_URL", "ftp://x"),
+            ("BLOG_BASE_URL", "http://x/\"><b>"),
+            ("BLOG_TITLE", "a\u{1}"),
+            ("BLOG_INSECURE_COOKIE", "maybe"),
+            ("BLOG_WORKERS", "0"),
+            ("BLOG_FORM_BYTES", "lots"),
+            ("BLOG_BODY_TIME", "-1"),
+        ] {
+            let failure = with(&[], &[(name, value)]).unwrap_err();
+            assert!(
+                failure.message.contains(name) && !failure.hint.is_empty(),
+                "{failure:?}"
+            );
+            assert_eq!(failure.code, 2);
+        }
+    }
+
+    #[test]
+    fn a_variable_that_is_no_setting_is_told() {
+        let settings = with(&[], &[("BLOG_TITEL", "x"), ("BLOG_TITLE", "")]).unwrap();
+        assert_eq!(settings.unknown_variables, ["BLOG_TITEL"]);
+        assert_eq!(settings.title, "Blog");
     }
 
     #[test]
     fn the_base_url_loses_its_slash() {
-        let settings = with(Flags::default(), &[("BLOG_BASE_URL", "http://x.onion/")]).unwrap();
+        let settings = with(&[], &[("BLOG_BASE_URL", "http://x.onion/")]).unwrap();
         assert_eq!(settings.base_url, "http://x.onion");
     }
 
     #[test]
     fn the_password_is_not_in_debug_output() {
-        let settings = with(Flags::default(), &[("BLOG_OWNER_PASSWORD", "correct horse")]).unwrap();
+        let settings = with(&[], &[("BLOG_OWNER_PASSWORD", "correct horse")]).unwrap();
         assert!(!format!("{settings:?}").contains("horse"));
+        assert_eq!(settings.owner_password.unwrap().0, "correct horse");
+    }
+
+    #[test]
+    fn keys_are_unique_and_defaults_are_valid() {
+        for (at, setting) in TABLE.iter().enumerate() {
+            assert!(
+                TABLE[..at].iter().all(|other| other.key != setting.key),
+                "{}",
+                setting.key
+            );
+            assert!(
+                setting.image.is_empty() || (setting.set)(&mut Settings::blank(), setting.image).is_ok(),
+                "{}",
+                setting.key
+            );
+        }
+        let limits = with(&[], &[]).unwrap().limits;
+        assert!(limits.workers > 0 && limits.connections > 0 && limits.blocking_threads > 0 && limits.form_bytes > 0);
+        assert!(!limits.header_time.is_zero() && !limits.body_time.is_zero());
+        assert!(!limits.keep_alive.is_zero() && !limits.stop_time.is_zero());
     }
 }

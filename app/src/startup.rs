@@ -1,6 +1,5 @@
-//! The server: what it shares, the one list of routes, what every response carries, and how it stops.
+//! The server: what it shares, what every response carries, and how it stops. `routes::table` has the addresses.
 
-use std::future::ready;
 use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::{self, Next};
 use actix_web::rt::signal::unix::{SignalKind, signal};
-use actix_web::{App, Error, HttpRequest, HttpResponse, HttpServer, Resource, guard, web};
+use actix_web::{App, Error, HttpRequest, HttpServer, web};
 
 use crate::auth::password::{self, NewPassword};
 use crate::auth::throttle::Throttle;
@@ -19,8 +18,8 @@ use crate::db::Db;
 use crate::domain::Zone;
 use crate::error::AppError;
 use crate::routes::page::Shell;
-use crate::routes::{self, feed, health, posts, session, style};
-use crate::settings::Settings;
+use crate::routes::{Form, table};
+use crate::settings::{Limits, Settings};
 use crate::telemetry;
 use crate::words::{Choice, Preference};
 
@@ -33,6 +32,7 @@ pub struct AppState {
     pub secure_cookie: bool,
     pub lang: Preference,
     pub zone: Zone,
+    pub limits: Limits,
     pub throttle: Throttle,
 }
 
@@ -50,44 +50,9 @@ pub fn choice(request: &HttpRequest) -> Choice {
     let accept = accept.and_then(|value| value.to_str().ok());
     Choice::new(
         preference,
-        routes::Form::parse(request.query_string().as_bytes()).get("lang"),
+        Form::parse(request.query_string().as_bytes()).get("lang"),
         accept,
     )
-}
-
-/// Every address there is. Order matters: `/posts/new` comes before `/posts/{id}`.
-fn routes(config: &mut web::ServiceConfig) {
-    let read = || web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
-    let at = |path: &str, allowed: &'static str| -> Resource {
-        let refuse = move || ready(Err::<HttpResponse, _>(AppError::WrongMethod { allowed }));
-        web::resource(path.to_owned()).default_service(web::to(refuse))
-    };
-    let (get, post, both) = ("GET, HEAD", "POST", "GET, HEAD, POST");
-    config
-        .service(at("/", get).route(read().to(posts::list::list)))
-        .service(at("/posts", post).route(web::post().to(posts::create::create)))
-        .service(at("/posts/new", get).route(read().to(posts::new::new)))
-        .service(at("/posts/{id}", get).route(read().to(posts::show::show)))
-        .service(
-            at("/posts/{id}/edit", both)
-                .route(read().to(posts::edit::edit))
-                .route(web::post().to(posts::update::update)),
-        )
-        .service(
-            at("/posts/{id}/delete", both)
-                .route(read().to(posts::confirm_delete::confirm_delete))
-                .route(web::post().to(posts::delete::delete)),
-        )
-        .service(
-            at("/login", both)
-                .route(read().to(session::login_form::login_form))
-                .route(web::post().to(session::login::login)),
-        )
-        .service(at("/logout", post).route(web::post().to(session::logout::logout)))
-        .service(at("/feed.atom", get).route(read().to(feed::show)))
-        .service(at("/healthz", get).route(read().to(health::show)))
-        .service(at("/style-{hash}.css", get).route(read().to(style::show)))
-        .default_service(web::to(routes::not_found));
 }
 
 /// On every response, errors and redirects too.
@@ -150,6 +115,12 @@ async fn finish(
 /// Runs until a signal asks it to stop.
 pub fn serve(settings: Settings) -> Result<(), Failure> {
     telemetry::start();
+    for name in &settings.unknown_variables {
+        tracing::warn!(
+            variable = name.as_str(),
+            "this variable is no setting; `blog config` lists all"
+        );
+    }
     let db = Db::open(&settings.database)?;
     make_first_owner(&db, &settings)?;
     let listener = TcpListener::bind(settings.listen).map_err(|error| {
@@ -183,7 +154,10 @@ async fn run(listener: TcpListener, db: Db, settings: Settings) -> Result<(), Fa
     let address = listener.local_addr().map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    // Whoever logs out of a terminal does not stop the blog: a signal that is listened for does not end the process.
+    let _hangup = signal(SignalKind::hangup()).map_err(failed)?;
 
+    let limits = settings.limits;
     let state = web::Data::new(AppState {
         db: db.clone(),
         title: settings.title,
@@ -191,24 +165,24 @@ async fn run(listener: TcpListener, db: Db, settings: Settings) -> Result<(), Fa
         secure_cookie: settings.secure_cookie,
         lang: settings.lang,
         zone: settings.zone,
+        limits,
         throttle: Throttle::default(),
     });
     let server = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
             .wrap(middleware::from_fn(finish))
-            .configure(routes)
+            .configure(table::register)
     })
-    // One core and 512 MB: the defaults (a worker per core, 25,600 connections, 512 threads) are for other machines.
-    .workers(1)
-    .max_connections(64)
-    .worker_max_blocking_threads(4)
+    // One core and 512 MB: actix's defaults (a worker per core, 25,600 connections, 512 threads) are for other machines.
+    .workers(limits.workers)
+    .max_connections(limits.connections)
+    .worker_max_blocking_threads(limits.blocking_threads)
     .backlog(64)
-    .client_request_timeout(Duration::from_secs(20))
+    .client_request_timeout(limits.header_time)
     .client_disconnect_timeout(Duration::from_secs(5))
-    .keep_alive(Duration::from_secs(15))
-    // Less than the ten seconds a container gets.
-    .shutdown_timeout(8)
+    .keep_alive(limits.keep_alive)
+    .shutdown_timeout(limits.stop_time.as_secs())
     .disable_signals()
     .listen(listener)
     .map_err(failed)?

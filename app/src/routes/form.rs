@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header;
@@ -10,11 +9,7 @@ use actix_web::rt::time::timeout;
 use actix_web::{FromRequest, HttpRequest, web};
 
 use crate::error::AppError;
-
-/// A post of 64 KiB in Japanese fits: every byte of it may become three.
-pub const MAX_BYTES: usize = 256 * 1024;
-/// Long enough for a full form over a slow circuit, short enough that idle senders do not pile up.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::startup::state;
 
 #[derive(Debug, Default)]
 pub struct Form(Vec<(String, String)>);
@@ -90,16 +85,18 @@ impl FromRequest for Form {
             .get(header::CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok());
         let announced = length.and_then(|length| length.parse::<u64>().ok()).unwrap_or_default();
+        let limits = state(request).map(|state| state.limits);
         let payload = web::Payload::from_request(request, payload);
         Box::pin(async move {
             if !is_form {
                 return Err(AppError::NotAForm);
             }
-            if announced > MAX_BYTES as u64 {
+            let limits = limits?;
+            if announced > limits.form_bytes as u64 {
                 return Err(AppError::TooLarge);
             }
             let payload = payload.await.map_err(|_| AppError::BadRequest)?;
-            match timeout(PATIENCE, payload.to_bytes_limited(MAX_BYTES)).await {
+            match timeout(limits.body_time, payload.to_bytes_limited(limits.form_bytes)).await {
                 Ok(Ok(Ok(bytes))) => Ok(Self::parse(&bytes)),
                 Ok(Ok(Err(_))) => Err(AppError::BadRequest),
                 Ok(Err(_)) => Err(AppError::TooLarge),

@@ -1,4 +1,4 @@
-//! Answers to requests: one verb per file. `startup::routes` lists which address leads where.
+//! Answers to requests: one verb per file. `table` lists which address leads where.
 
 pub mod feed;
 pub mod form;
@@ -7,6 +7,7 @@ pub mod page;
 pub mod posts;
 pub mod session;
 pub mod style;
+pub mod table;
 
 pub use form::Form;
 

@@ -37,6 +37,15 @@ fn help_and_version() {
     ] {
         assert!(text.contains(word), "{word}");
     }
+    for command in blog::command::COMMANDS {
+        let words: Vec<_> = command.name.split(' ').chain(["--help"]).collect();
+        let (code, text) = run(&words);
+        assert_eq!(code, 0, "{text}");
+        assert!(
+            text.starts_with(command.summary) && text.contains("\nExamples:\n  "),
+            "{text}"
+        );
+    }
     assert_eq!(
         run(&["--version"]),
         (0, format!("blog {}\n", env!("CARGO_PKG_VERSION")))
@@ -61,6 +70,78 @@ fn mistakes_are_named_and_exit_with_2() {
     }
     let (_, text) = run(&["--database", "/no/such/place/blog.db"]);
     assert!(text.contains("\nhint: "), "{text}");
+}
+
+#[test]
+fn config_shows_what_is_in_force_and_no_secret() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("blog.conf");
+    std::fs::write(&file, "title = \"My notes\"\nowner-password = correct horse battery\n").unwrap();
+    let file = file.to_str().unwrap();
+    let mut command = program();
+    command.args(["config", "--config", file, "--listen", "[::1]:81"]);
+    command.env("BLOG_BASE_URL", "http://x.onion").env("BLOG_TITEL", "x");
+    let (code, text) = answer(command.output().unwrap());
+    assert_eq!(code, 0, "{text}");
+    let row = |key: &str| {
+        let line = text.lines().find(|line| line.split(' ').next() == Some(key)).unwrap();
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(row("title"), format!("title My notes {file}:1"));
+    assert_eq!(row("listen"), "listen [::1]:81 --listen");
+    assert_eq!(row("base-url"), "base-url http://x.onion BLOG_BASE_URL");
+    assert_eq!(row("database"), "database ./blog.db default");
+    assert_eq!(row("owner-password"), format!("owner-password (set) {file}:2"));
+    assert!(text.contains("BLOG_TITEL") && !text.contains("horse"), "{text}");
+
+    let (_, text) = answer(command.arg("--json").output().unwrap());
+    let all: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let rows = all["settings"].as_array().unwrap();
+    assert_eq!(rows.len(), blog::settings::TABLE.len());
+    assert!(
+        rows.iter()
+            .any(|row| row["key"] == "title" && row["value"] == "My notes")
+    );
+    assert!(!text.contains("horse"));
+
+    std::fs::write(file, "title = a\ntitel = b\n").unwrap();
+    let (code, text) = run(&["config", "--config", file]);
+    assert_eq!(code, 2);
+    assert!(
+        text.contains(&format!("{file}:2")) && text.contains("titel") && text.contains("\nhint: "),
+        "{text}"
+    );
+    assert_eq!(run(&["config", "--config", "/no/such/file"]).0, 2);
+}
+
+#[test]
+fn the_readme_has_every_setting() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+    let rows: Vec<_> = readme.lines().filter(|line| line.starts_with("| `BLOG_")).collect();
+    let wanted: Vec<_> = blog::settings::TABLE.iter().map(row).collect();
+    assert_eq!(rows, wanted, "the rows of README.md should be:\n{}", wanted.join("\n"));
+}
+
+/// A setting as README.md has it.
+fn row(setting: &blog::settings::Setting) -> String {
+    let flag = if setting.is_flag {
+        format!(" `--{}` ", setting.key)
+    } else {
+        " ".to_owned()
+    };
+    let default = match setting.default {
+        "" => "none".to_owned(),
+        default => format!("`{default}`"),
+    };
+    let image = match setting.image {
+        "" => String::new(),
+        image => format!(" (in the image `{image}`)"),
+    };
+    format!(
+        "| `{}` |{flag}| {default}{image} | {} |",
+        setting.variable(),
+        setting.meaning
+    )
 }
 
 #[test]

@@ -4,12 +4,36 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use crate::cli::Failure;
+use super::{Command, Operands, Opt};
+use crate::cli::{Failure, Invocation, Outcome};
+
+pub const COMMAND: Command = Command {
+    name: "health",
+    summary: "ask the running blog whether it is well",
+    about: "Exit code 0 when it is, else 1. It asks where --listen says that the blog listens, or at --url.",
+    operands: Operands::NONE,
+    options: &[Opt {
+        long: "url",
+        value: "URL",
+        meaning: "ask here instead, as in http://127.0.0.1:8080/healthz",
+    }],
+    json: false,
+    examples: &["blog health", "blog health --url http://127.0.0.1:8080/healthz"],
+    run,
+};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
+fn run(invocation: &Invocation) -> Result<Outcome, Failure> {
+    match invocation.value("url")? {
+        Some(url) => check_url(url)?,
+        None => check(invocation.settings()?.listen)?,
+    }
+    Ok(Outcome::Fine)
+}
+
 /// Asks the blog that listens on `listen`.
-pub fn check(listen: SocketAddr) -> Result<(), Failure> {
+fn check(listen: SocketAddr) -> Result<(), Failure> {
     // "Any address" is a place to listen, not one to connect to.
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -20,7 +44,7 @@ pub fn check(listen: SocketAddr) -> Result<(), Failure> {
 }
 
 /// Asks at an `http://host:port/path` address.
-pub fn check_url(url: &str) -> Result<(), Failure> {
+fn check_url(url: &str) -> Result<(), Failure> {
     let bad = || Failure::usage(format!("--url: `{url}` is not an http://host:port/ address"), "");
     let rest = url.strip_prefix("http://").ok_or_else(bad)?;
     let (host, path) = match rest.find('/') {
@@ -50,8 +74,8 @@ fn ask(address: SocketAddr, path: &str) -> Result<(), Failure> {
         Ok(answer) => {
             let line = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
             let line = String::from_utf8_lossy(line);
-            Err(Failure::fatal(format!("{address} is not well: {line}")))
+            Err(Failure::finding(format!("{address} is not well: {line}"), ""))
         }
-        Err(error) => Err(Failure::fatal(format!("{address} does not answer: {error}"))),
+        Err(error) => Err(Failure::finding(format!("{address} does not answer: {error}"), "")),
     }
 }

@@ -1,0 +1,83 @@
+//! Every address there is, in two groups: what readers may ask for, and what is the owner's. A listener for readers has
+//! the first group alone; to it the addresses of the second do not exist.
+
+use std::future::ready;
+
+use actix_web::{HttpResponse, guard, web};
+
+use super::{feed, health, not_found, posts, session, style};
+use crate::error::AppError;
+
+/// An address with what answers there.
+pub struct Route {
+    /// As actix-web writes patterns: `/posts/{id}`.
+    pub path: &'static str,
+    /// For GET and HEAD.
+    pub get: Option<fn() -> actix_web::Route>,
+    pub post: Option<fn() -> actix_web::Route>,
+}
+
+impl std::fmt::Debug for Route {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Route({} {})", self.path, self.allowed())
+    }
+}
+
+impl Route {
+    /// For `Allow`.
+    pub fn allowed(&self) -> &'static str {
+        match (self.get, self.post) {
+            (Some(_), None) => "GET, HEAD",
+            (None, _) => "POST",
+            (Some(_), Some(_)) => "GET, HEAD, POST",
+        }
+    }
+}
+
+macro_rules! routes {
+    (@verb) => { None };
+    (@verb $handler:expr) => { Some(|| web::to($handler)) };
+    ($($path:literal $(get $get:path)? $(, $(post $post:path)?)?;)*) => {
+        &[$(Route {
+            path: $path,
+            get: routes!(@verb $($get)?),
+            post: routes!(@verb $($($post)?)?),
+        },)*]
+    };
+}
+
+/// For everybody.
+pub const READING: &[Route] = routes! {
+    "/" get posts::list::list;
+    "/feed.atom" get feed::show;
+    "/healthz" get health::show;
+    "/style-{hash}.css" get style::show;
+    "/posts/{id}" get posts::show::show;
+};
+
+/// For the owner, and signing in.
+pub const WRITING: &[Route] = routes! {
+    "/login" get session::login_form::login_form, post session::login::login;
+    "/logout", post session::logout::logout;
+    "/posts", post posts::create::create;
+    "/posts/new" get posts::new::new;
+    "/posts/{id}/edit" get posts::edit::edit, post posts::update::update;
+    "/posts/{id}/delete" get posts::confirm_delete::confirm_delete, post posts::delete::delete;
+};
+
+/// Registers the routes. The owner's come first, so that `/posts/new` is not taken for a post.
+pub fn register(config: &mut web::ServiceConfig) {
+    for route in WRITING.iter().chain(READING) {
+        let allowed = route.allowed();
+        let refuse = move || ready(Err::<HttpResponse, _>(AppError::WrongMethod { allowed }));
+        let mut resource = web::resource(route.path).default_service(web::to(refuse));
+        if let Some(get) = route.get {
+            resource = resource.route(get().guard(guard::Any(guard::Get()).or(guard::Head())));
+        }
+        if let Some(post) = route.post {
+            resource = resource.route(post().guard(guard::Post()));
+        }
+        config.service(resource);
+    }
+    config.default_service(web::to(not_found));
+}

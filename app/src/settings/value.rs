@@ -1,0 +1,140 @@
+//! Values of settings: text in, a checked value out.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::Problem;
+use crate::domain::Zone;
+use crate::words::Preference;
+
+fn wrong<T>(message: String, hint: &'static str) -> Result<T, Problem> {
+    Err(Problem { message, hint })
+}
+
+pub fn address(text: &str) -> Result<SocketAddr, Problem> {
+    text.parse().or_else(|_| {
+        wrong(
+            format!("`{text}` is not an address and port"),
+            "write an IP address and a port, as in 127.0.0.1:8080 or [::1]:8080",
+        )
+    })
+}
+
+pub fn title(text: &str) -> Result<String, Problem> {
+    if text.trim().is_empty() || text.chars().any(char::is_control) {
+        return wrong(
+            "it is blank or has control characters".to_owned(),
+            "write one line of text",
+        );
+    }
+    Ok(text.trim().to_owned())
+}
+
+/// A web address without a slash at the end, or nothing.
+pub fn url(text: &str) -> Result<String, Problem> {
+    let url = text.trim_end_matches('/').to_owned();
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let plain = |url: &str| !url.is_empty() && url.bytes().all(|b| b.is_ascii_graphic() && !b"\"'<>?#".contains(&b));
+    if !url.is_empty() && !rest.is_some_and(plain) {
+        return wrong(
+            format!("`{url}` is not a web address"),
+            "write it as in http://example.onion, without a query",
+        );
+    }
+    Ok(url)
+}
+
+pub fn lang(text: &str) -> Result<Preference, Problem> {
+    let language = Preference::parse(text);
+    language.map_or_else(
+        || {
+            wrong(
+                format!("`{text}` is not a language of the interface"),
+                "write auto, en or ja",
+            )
+        },
+        Ok,
+    )
+}
+
+pub fn zone(text: &str) -> Result<Zone, Problem> {
+    let zone = Zone::parse(text);
+    zone.map_or_else(
+        || {
+            wrong(
+                format!("`{text}` is not a distance from UTC"),
+                "write it as in +09:00, -03:30 or UTC",
+            )
+        },
+        Ok,
+    )
+}
+
+pub fn yes_or_no(text: &str) -> Result<bool, Problem> {
+    match text {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "" | "0" | "false" | "no" | "off" => Ok(false),
+        _ => wrong(format!("`{text}` is neither 1 nor 0"), "write 1 for yes, 0 for no"),
+    }
+}
+
+pub fn number(text: &str, least: usize, most: usize) -> Result<usize, Problem> {
+    match text.parse::<usize>() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => wrong(
+            format!("`{text}` is not a number from {least} to {most}"),
+            "write it in digits alone",
+        ),
+    }
+}
+
+pub fn seconds(text: &str) -> Result<Duration, Problem> {
+    match text.parse::<u64>() {
+        Ok(seconds @ 1..=3600) => Ok(Duration::from_secs(seconds)),
+        _ => wrong(
+            format!("`{text}` is not a number of seconds from 1 to 3600"),
+            "write it in digits alone",
+        ),
+    }
+}
+
+/// `262144`, `256K` or `1M`, in powers of two.
+pub fn bytes(text: &str, least: usize, most: usize) -> Result<usize, Problem> {
+    let (digits, unit) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 1 << 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 1 << 20),
+        _ => (text, 1),
+    };
+    let value = digits.parse::<usize>().ok().and_then(|value| value.checked_mul(unit));
+    match value {
+        Some(value) if (least..=most).contains(&value) => Ok(value),
+        _ => wrong(
+            format!("`{text}` is not a number of bytes from {least} to {most}"),
+            "write it as in 262144, 256K or 1M",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        assert_eq!(bytes("256K", 1, 1 << 30).unwrap(), 262_144);
+        assert_eq!(bytes("3m", 1, 1 << 30).unwrap(), 3 << 20);
+        assert_eq!(bytes("17", 1, 1 << 30).unwrap(), 17);
+        for bad in [
+            "",
+            "K",
+            "1G",
+            "-1",
+            "1.5M",
+            "99999999999999999999",
+            "99999999999999999M",
+        ] {
+            bytes(bad, 1, 1 << 30).unwrap_err();
+        }
+    }
+}
