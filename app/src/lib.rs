@@ -11,6 +11,7 @@ pub mod command;
 pub mod db;
 pub mod domain;
 pub mod error;
+pub mod media;
 pub mod routes;
 pub mod settings;
 pub mod startup;

@@ -10,6 +10,7 @@ mod durability;
 mod feed;
 mod http;
 mod limits;
+mod media;
 mod posts;
 mod reading;
 mod require;

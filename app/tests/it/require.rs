@@ -1,6 +1,7 @@
 //! Tests that need something which a machine may lack.
 
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 /// Whether the test can go on. Without `what` it says that it is skipped; with `XTASK_REQUIRE_ALL=1`, as in CI, that
 /// is a failure.
@@ -33,4 +34,12 @@ pub fn program(names: &[&str]) -> Option<PathBuf> {
             .find(|file| file.is_file())
     });
     require(names[0], found.is_some()).then_some(found).flatten()
+}
+
+/// Whether a program answers to these arguments.
+pub fn works(program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null());
+    let run = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    run.is_ok_and(|status| status.success())
 }
