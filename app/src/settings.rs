@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::cli::Failure;
 use crate::domain::Zone;
+use crate::media::Store;
 use crate::words::Preference;
 
 pub mod file;
@@ -99,6 +100,7 @@ pub struct InForce {
 pub struct Settings {
     pub listen: SocketAddr,
     pub database: String,
+    pub media: Media,
     pub title: String,
     /// Without a slash at the end; empty when links are relative.
     pub base_url: String,
@@ -134,6 +136,20 @@ pub struct Limits {
     pub stop_time: Duration,
     /// Largest form, in bytes.
     pub form_bytes: usize,
+}
+
+/// Where images lie, and what is too much.
+#[derive(Debug, Clone)]
+pub struct Media {
+    pub directory: PathBuf,
+    pub limits: crate::media::Limits,
+}
+
+impl Media {
+    /// Makes the directory when it is not there.
+    pub fn open(&self) -> Result<Store, Failure> {
+        Store::open(&self.directory, self.limits)
+    }
 }
 
 /// The first password. Its `Debug` shows nothing, so it cannot reach a log.
@@ -197,6 +213,9 @@ impl Settings {
             };
             settings.in_force.push(InForce { setting, shown, source });
         }
+        if settings.media.directory.as_os_str().is_empty() {
+            settings.media.directory = Store::beside(&settings.database);
+        }
         settings.unknown_variables = environment
             .iter()
             .map(|(name, _)| name)
@@ -212,6 +231,10 @@ impl Settings {
         Self {
             listen: SocketAddr::from(([0, 0, 0, 0], 0)),
             database: String::new(),
+            media: Media {
+                directory: PathBuf::new(),
+                limits: crate::media::Limits { bytes: 0, pixels: 0 },
+            },
             title: String::new(),
             base_url: String::new(),
             secure_cookie: true,
@@ -261,6 +284,11 @@ mod tests {
         let settings = with(&[], &[]).unwrap();
         assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(settings.database, "./blog.db");
+        assert_eq!(settings.media.directory, PathBuf::from("./blog.db.media"));
+        assert_eq!(
+            with(&[("media", "/x")], &[]).unwrap().media.directory,
+            PathBuf::from("/x")
+        );
         assert!(settings.secure_cookie);
 
         let directory = tempfile::tempdir().unwrap();
@@ -346,6 +374,7 @@ mod tests {
         }
         let limits = with(&[], &[]).unwrap().limits;
         assert!(limits.workers > 0 && limits.connections > 0 && limits.blocking_threads > 0 && limits.form_bytes > 0);
+        assert_eq!(with(&[], &[]).unwrap().media.limits, crate::media::Limits::default());
         assert!(!limits.header_time.is_zero() && !limits.body_time.is_zero());
         assert!(!limits.keep_alive.is_zero() && !limits.stop_time.is_zero());
     }

@@ -17,6 +17,7 @@ use crate::cli::Failure;
 use crate::db::Db;
 use crate::domain::Zone;
 use crate::error::AppError;
+use crate::media::Store;
 use crate::routes::page::Shell;
 use crate::routes::{Form, table};
 use crate::settings::{Limits, Settings};
@@ -27,6 +28,7 @@ use crate::words::{Choice, Preference};
 #[derive(Debug)]
 pub struct AppState {
     pub db: Db,
+    pub media: Store,
     pub title: String,
     pub base_url: String,
     pub secure_cookie: bool,
@@ -71,7 +73,10 @@ const HEADERS: [(HeaderName, &str); 5] = [
 
 fn add_headers(headers: &mut HeaderMap) {
     for (name, value) in HEADERS {
-        headers.insert(name, HeaderValue::from_static(value));
+        // Images come with a stricter policy of their own.
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
     }
 }
 
@@ -122,6 +127,7 @@ pub fn serve(settings: Settings) -> Result<(), Failure> {
         );
     }
     let db = Db::open(&settings.database)?;
+    let media = settings.media.open()?;
     make_first_owner(&db, &settings)?;
     let listener = TcpListener::bind(settings.listen).map_err(|error| {
         let hint = match error.kind() {
@@ -131,7 +137,7 @@ pub fn serve(settings: Settings) -> Result<(), Failure> {
         };
         Failure::usage(format!("cannot listen on {}: {error}", settings.listen), hint)
     })?;
-    actix_web::rt::System::new().block_on(run(listener, db, settings))
+    actix_web::rt::System::new().block_on(run(listener, db, media, settings))
 }
 
 fn make_first_owner(db: &Db, settings: &Settings) -> Result<(), Failure> {
@@ -149,7 +155,7 @@ fn make_first_owner(db: &Db, settings: &Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn run(listener: TcpListener, db: Db, settings: Settings) -> Result<(), Failure> {
+async fn run(listener: TcpListener, db: Db, media: Store, settings: Settings) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::fatal(format!("cannot serve: {error}"));
     let address = listener.local_addr().map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
@@ -160,6 +166,7 @@ async fn run(listener: TcpListener, db: Db, settings: Settings) -> Result<(), Fa
     let limits = settings.limits;
     let state = web::Data::new(AppState {
         db: db.clone(),
+        media,
         title: settings.title,
         base_url: settings.base_url,
         secure_cookie: settings.secure_cookie,

@@ -2,8 +2,11 @@
 
 use diesel::prelude::*;
 
-use super::schema::{posts, site};
+use super::schema::{media, post_media, posts, site};
+use crate::domain::hex;
 use crate::domain::{Cursor, Kind, Stamp, State, Visibility};
+use crate::media::Format;
+use crate::media::store::Hash;
 
 /// A whole row of `posts`.
 #[derive(Debug, Clone, Queryable, Selectable)]
@@ -80,4 +83,54 @@ impl Site {
     pub fn created_at(&self) -> Stamp {
         Stamp(self.created_at)
     }
+}
+
+/// A row of `media`: an image that is stored.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = media, check_for_backend(diesel::sqlite::Sqlite))]
+pub struct Medium {
+    pub id: i64,
+    sha256: Vec<u8>,
+    mime: String,
+    /// Width and height as seen, in pixels.
+    pub width: i64,
+    pub height: i64,
+    /// Of the file.
+    pub bytes: i64,
+    created_at: i64,
+}
+
+impl Medium {
+    /// The table holds 32 bytes and nothing else.
+    pub fn hash(&self) -> Hash {
+        self.sha256.as_slice().try_into().unwrap_or_default()
+    }
+
+    pub fn format(&self) -> Format {
+        Format::of_mime(&self.mime).unwrap_or(Format::Jpeg)
+    }
+
+    pub fn created_at(&self) -> Stamp {
+        Stamp(self.created_at)
+    }
+
+    /// The name of its file, which is the end of its address, too.
+    pub fn name(&self) -> String {
+        format!("{}.{}", hex::encode(&self.sha256), self.format().extension())
+    }
+
+    /// `/media/{name}`
+    pub fn path(&self) -> String {
+        format!("/media/{}", self.name())
+    }
+}
+
+/// An image of a post.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = post_media, check_for_backend(diesel::sqlite::Sqlite))]
+pub struct Attached {
+    /// What is said in place of the image; empty for a decoration.
+    pub alt: String,
+    #[diesel(embed)]
+    pub medium: Medium,
 }

@@ -10,9 +10,12 @@ mod icc;
 mod jpeg;
 mod png;
 mod source;
+pub mod store;
 mod webp;
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
+
+pub use store::Store;
 
 use source::Source;
 
@@ -64,10 +67,10 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 10 MB; 50 megapixels, more than any telephone makes.
+    /// 10 MiB; 50 megapixels, as much as telephones make.
     fn default() -> Self {
         Self {
-            bytes: 10_000_000,
+            bytes: 10 << 20,
             pixels: 50_000_000,
         }
     }

@@ -3,6 +3,7 @@
 pub mod feed;
 pub mod form;
 pub mod health;
+pub mod media;
 pub mod page;
 pub mod posts;
 pub mod session;

@@ -5,7 +5,7 @@ use std::future::ready;
 
 use actix_web::{HttpResponse, guard, web};
 
-use super::{feed, health, not_found, posts, session, style};
+use super::{feed, health, media, not_found, posts, session, style};
 use crate::error::AppError;
 
 /// An address with what answers there.
@@ -53,6 +53,7 @@ pub const READING: &[Route] = routes! {
     "/healthz" get health::show;
     "/style-{hash}.css" get style::show;
     "/posts/{id}" get posts::show::show;
+    "/media/{name}" get media::show::show;
 };
 
 /// For the owner, and signing in.

@@ -21,6 +21,25 @@ pub const TABLE: &[Setting] = &[
         ..flag("database", "FILE", "the file with all posts")
     },
     Setting {
+        set: |settings, text| {
+            settings.media.directory = text.into();
+            Ok(())
+        },
+        ..flag("media", "DIR", "directory of the images; FILE.media when not set")
+    },
+    Setting {
+        default: "10M",
+        set: |settings, text| bytes(text, 16 << 10, 256 << 20).map(|value| settings.media.limits.bytes = value as u64),
+        ..flag("image-bytes", "BYTES", "largest image, also with K or M")
+    },
+    Setting {
+        default: "50",
+        set: |settings, text| {
+            number(text, 1, 1000).map(|value| settings.media.limits.pixels = value as u64 * 1_000_000)
+        },
+        ..flag("image-megapixels", "NUMBER", "largest image, in millions of pixels")
+    },
+    Setting {
         default: "Blog",
         set: |settings, text| title(text).map(|value| settings.title = value),
         ..flag("title", "TEXT", "name of the blog")

@@ -35,13 +35,24 @@ impl Response {
 
 /// Sends bytes as they are and reads until the server closes.
 pub fn raw(address: &str, request: &[u8]) -> Response {
+    parse(&exchange(address, request))
+}
+
+/// The same for answers that are no text.
+pub fn exchange(address: &str, request: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     // A server that refuses early may close while we still send; what it answered is there all the same.
     let _ = stream.write_all(request);
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes);
-    parse(&bytes)
+    bytes
+}
+
+/// Head and body of an answer that is no text.
+pub fn split(bytes: &[u8]) -> (Response, &[u8]) {
+    let at = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    (parse(&bytes[..at]), &bytes[at..])
 }
 
 pub fn parse(bytes: &[u8]) -> Response {

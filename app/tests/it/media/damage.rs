@@ -5,7 +5,7 @@ use std::io::Cursor;
 
 use blog::media::{Failed, Limits, Refused, sanitise};
 
-use super::clean;
+use super::{clean, crc};
 
 /// The small images of `fixtures/images`, made by `fixtures/images.py small`.
 fn images() -> BTreeMap<String, Vec<u8>> {
@@ -184,20 +184,4 @@ fn sizes_are_refused_by_the_header_alone() {
         refusal(&png, &Limits::default()),
         Refused::TooManyPixels { .. }
     ));
-}
-
-/// Bit by bit, so that it shares nothing with the table of the program.
-fn crc(bytes: &[u8]) -> u32 {
-    let mut value = u32::MAX;
-    for byte in bytes {
-        value ^= u32::from(*byte);
-        for _ in 0..8 {
-            value = if value & 1 == 1 {
-                value >> 1 ^ 0xedb8_8320
-            } else {
-                value >> 1
-            };
-        }
-    }
-    !value
 }
