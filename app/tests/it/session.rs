@@ -164,8 +164,11 @@ fn signing_out_and_in_again_ends_the_old_session() {
     let bytes: Vec<u8> = (0..32)
         .map(|at| u8::from_str_radix(&token[at * 2..at * 2 + 2], 16).unwrap())
         .collect();
-    for file in std::fs::read_dir(app.directory.path()).unwrap() {
-        let content = std::fs::read(file.unwrap().path()).unwrap();
+    let files = std::fs::read_dir(app.directory.path())
+        .unwrap()
+        .map(|file| file.unwrap().path());
+    for file in files.filter(|path| path.is_file()) {
+        let content = std::fs::read(file).unwrap();
         assert!(!content.windows(32).any(|window| window == bytes));
         assert!(!content.windows(64).any(|window| window == token.as_bytes()));
     }
