@@ -1,5 +1,6 @@
 //! The pipeline behind `cargo xtask`: from source to an image that runs on a Raspberry Pi Zero. See ARCHITECTURE.md.
 
+pub mod attest;
 pub mod audit;
 pub mod base;
 pub mod boot;

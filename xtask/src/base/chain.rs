@@ -215,6 +215,7 @@ pub fn resolve(cx: &Cx, policy: &BasePolicies, request: &Request<'_>) -> Result<
         return Ok(Resolved {
             image: BaseImage::scratch(),
             owners: BTreeMap::new(),
+            inputs: Vec::new(),
         });
     }
     let catalogue = catalogue(cx)?;

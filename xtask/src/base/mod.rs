@@ -40,6 +40,8 @@ pub struct Resolved {
     pub image: BaseImage,
     /// The package of each file and link, by path: for naming the origin of an ELF file that is audited.
     pub owners: BTreeMap<String, String>,
+    /// All that it was made of, with digests; nothing for `scratch`.
+    pub inputs: Vec<found::Input>,
 }
 
 impl Resolved {
@@ -54,6 +56,7 @@ impl Resolved {
                 glibc: found.glibc,
             },
             owners: found.owners,
+            inputs: found.inputs,
         }
     }
 }

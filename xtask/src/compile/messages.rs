@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cargo_metadata::{Message, TargetKind};
 
+use super::record::Tool;
 use crate::culprit::origin::Compiled;
 use crate::error::{Error, Result};
 
@@ -17,6 +18,7 @@ pub(super) struct Messages {
     /// Where Rust's own source is.
     library: PathBuf,
     packages: Vec<Compiled>,
+    tools: Vec<Tool>,
     executables: Vec<PathBuf>,
     finished: Option<bool>,
 }
@@ -69,12 +71,20 @@ impl Messages {
                     .any(|kind| matches!(kind, TargetKind::Lib | TargetKind::RLib));
                 let program = artifact.target.kind.contains(&TargetKind::Bin);
                 let files: Vec<&str> = artifact.filenames.iter().map(|file| file.as_str()).collect();
-                if !(library || program) || !files.iter().any(|file| ours(file)) {
-                    return;
-                }
                 let Some((name, version)) = name_and_version(&artifact.package_id.repr) else {
                     return;
                 };
+                let macros = artifact.target.kind.contains(&TargetKind::ProcMacro);
+                if !files.iter().any(|file| ours(file)) {
+                    // Made for this machine: it ran while compiling. A build script of its own is no package of its own.
+                    if macros || library {
+                        self.tools.push(Tool { name, version, macros });
+                    }
+                    return;
+                }
+                if !(library || program) {
+                    return;
+                }
                 let library = library.then(|| artifact.target.name.replace('-', "_"));
                 // A program with a library of its own is two artifacts of one package, and both are wanted.
                 let place = self.place(&name, &version, library.is_some());
@@ -125,6 +135,14 @@ impl Messages {
         let mut packages = std::mem::take(&mut self.packages);
         packages.sort_by(|a, b| (&a.name, &a.version, &a.library).cmp(&(&b.name, &b.version, &b.library)));
         packages
+    }
+
+    /// Every package that ran while compiling, sorted, each once.
+    pub(super) fn tools(&mut self) -> Vec<Tool> {
+        let mut tools = std::mem::take(&mut self.tools);
+        tools.sort();
+        tools.dedup();
+        tools
     }
 
     /// The one executable that was expected.

@@ -1,5 +1,6 @@
 //! The only caller of cargo. Makes the [`Artifact`] out of cargo's own messages, never out of a path that was guessed.
 
+mod bill;
 mod messages;
 mod record;
 
@@ -14,8 +15,9 @@ use crate::shell::Command;
 use crate::target::{HOSTS, Target};
 use crate::toolchain::rust_std::Compiler;
 use crate::toolchain::zig::Zig;
+pub use bill::bill;
 use messages::Messages;
-pub use record::{Record, dependencies};
+pub use record::{Record, Tool, dependencies};
 
 /// A program that cargo says it has made, with how it was made.
 #[derive(Clone, Debug)]
@@ -220,7 +222,7 @@ pub fn compile(
         ))
         .hint("what cargo and the compiler said is above; `-v` shows the whole command"));
     }
-    let packages = messages.packages();
+    let packages = (messages.packages(), messages.tools());
     let path = messages.executable(target.triple)?;
     let linked = fs::read(&path).context(|| format!("cannot read what cargo made: {}", path.display()))?;
     let unreadable = || format!("cannot take names and debug information out of {}", path.display());

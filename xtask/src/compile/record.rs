@@ -41,6 +41,20 @@ pub struct Record {
     pub linker: String,
     /// Packages that were compiled for the triple.
     pub packages: Vec<Compiled>,
+    /// Packages that were compiled for this machine and ran while compiling: procedural macros, and what build scripts need.
+    #[serde(default)]
+    pub tools: Vec<Tool>,
+}
+
+/// A package that ran while compiling, and is no part of the program.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Tool {
+    /// Its name on the registry.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Whether it is a procedural macro; else a library of one, or of a build script.
+    pub macros: bool,
 }
 
 impl Record {
@@ -51,7 +65,7 @@ impl Record {
         linked: &[u8],
         compiler: &Compiler,
         zig: &Zig,
-        packages: Vec<Compiled>,
+        (packages, tools): (Vec<Compiled>, Vec<Tool>),
     ) -> std::result::Result<Record, ElfError> {
         Ok(Record {
             triple: target.triple.to_owned(),
@@ -62,6 +76,7 @@ impl Record {
             compiler: compiler.version.clone(),
             linker: format!("zig {}", zig.version),
             packages,
+            tools,
         })
     }
 
@@ -154,6 +169,11 @@ pub fn dependencies(
     triple: &str,
     compiled: &[Compiled],
 ) -> Result<std::result::Result<Graph, String>> {
+    Ok(graph(&metadata(cx, triple)?, package, compiled))
+}
+
+/// cargo's metadata, with what is for a triple alone.
+pub(super) fn metadata(cx: &Cx, triple: &str) -> Result<Metadata> {
     let mut command = cargo(cx).args([
         "metadata",
         "--format-version",
@@ -166,13 +186,15 @@ pub fn dependencies(
         command = command.arg("--offline");
     }
     let text = command.read()?;
-    let metadata: Metadata = serde_json::from_str(&text)
+    serde_json::from_str(&text)
         .map_err(crate::error::Error::from)
-        .context(|| "cannot make sense of what `cargo metadata` said")?;
-    let Some(graph) = Graph::new(&metadata, package) else {
-        return Ok(Err(format!(
-            "cargo's metadata has no package {package} in this workspace"
-        )));
+        .context(|| "cannot make sense of what `cargo metadata` said")
+}
+
+/// The graph of metadata; `Err` when it is not what was compiled.
+pub(super) fn graph(metadata: &Metadata, package: &str, compiled: &[Compiled]) -> std::result::Result<Graph, String> {
+    let Some(graph) = Graph::new(metadata, package) else {
+        return Err(format!("cargo's metadata has no package {package} in this workspace"));
     };
     let mut features: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
     for package in compiled.iter().filter(|package| !package.std) {
@@ -181,5 +203,5 @@ pub fn dependencies(
             .or_default()
             .extend(package.features.iter().cloned());
     }
-    Ok(graph.agrees(&features).map(|()| graph))
+    graph.agrees(&features).map(|()| graph)
 }

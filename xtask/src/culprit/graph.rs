@@ -40,6 +40,9 @@ pub struct Package {
     pub dependencies: Vec<Dependency>,
 }
 
+/// Name and version of a package.
+pub type Named = (String, String);
+
 /// All packages, and the one that is the program's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Graph {
@@ -281,6 +284,20 @@ impl Graph {
             }
         }
         found.into_iter().collect()
+    }
+
+    /// What depends on what in the program, by name and version: the dependencies that its features switch on, without
+    /// what runs while compiling.
+    pub fn edges(&self) -> BTreeSet<(Named, Named)> {
+        let named = |index: usize| {
+            let package = &self.packages[index];
+            (package.name.clone(), package.version.clone())
+        };
+        let edges = self.resolve(None).edges;
+        edges
+            .into_iter()
+            .map(|(from, number)| (named(from), named(self.packages[from].dependencies[number].package)))
+            .collect()
     }
 
     fn find(&self, name: &str, version: &str) -> Option<usize> {

@@ -7,6 +7,7 @@ use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
 use crate::policy::Policy;
 
+pub mod attested;
 pub mod audit;
 pub mod base;
 pub mod bench;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::attest::Attestation;
 use crate::audit::verdict::Verdict;
 use crate::audit::{Binary, Expectation};
 use crate::base;
@@ -29,7 +30,7 @@ use crate::toolchain::rust_std::{self, Compiler};
 use crate::toolchain::zig::{self, Zig};
 use crate::ui::bytes;
 use crate::verb::audit::assembled;
-use crate::verb::{Outcome, code, place, policy};
+use crate::verb::{Outcome, attested, code, place, policy};
 use crate::workspace;
 
 /// What is told of an image that was made.
@@ -118,6 +119,8 @@ pub struct Finished<'a> {
     pub packages: Vec<Package>,
     /// What the audit of the whole image found.
     pub verdict: Verdict,
+    /// Its SBOM and its provenance.
+    pub attestation: Attestation,
 }
 
 /// Does what the plan says. `None` when the audit had findings, which were shown.
@@ -183,11 +186,16 @@ pub fn finish<'a>(
         );
     }
     let mut images = Vec::new();
+    let mut bills = attested::Bills::default();
     for ((planned, stage), base) in plan.images.iter().zip(&stages).zip(bases) {
         let artifact = artifacts
             .get(planned.triple.as_str())
             .context(|| format!("{} was not compiled", planned.triple))?;
-        let base::Resolved { image: base, owners } = base;
+        let base::Resolved {
+            image: base,
+            owners,
+            inputs,
+        } = base;
         match audited(cx, policy, artifact, planned, &base, args.strict)? {
             Ok(binary) => {
                 let origin = base.origin.clone();
@@ -208,13 +216,24 @@ pub fn finish<'a>(
                         planned.name, planned.platform
                     ));
                     refused = true;
+                    continue;
                 }
+                let verdict = whole.verdict();
+                let on = attested::OnBase {
+                    origin: &origin,
+                    packages: &packages,
+                    owners: &owners,
+                    inputs: &inputs,
+                };
+                let crates = bills.of(cx, artifact)?;
+                let attestation = attested::of(policy, plan, planned, on, artifact, crates, &binary, &image, &verdict)?;
                 images.push(Finished {
                     planned,
                     image,
                     origin,
                     packages,
-                    verdict: whole.verdict(),
+                    verdict,
+                    attestation,
                 });
             }
             Err(report) => {

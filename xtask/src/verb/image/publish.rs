@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::Finished;
+use crate::attest::Attestation;
 use crate::cx::Cx;
 use crate::error::Result;
 use crate::oci::{Destination, Digest, Image, ImageName};
 use crate::publish::daemon::Daemon;
-use crate::publish::{archive, layout};
+use crate::publish::{archive, attestations, layout};
 use crate::verb::place;
 
 /// Writes every image to its destinations. Returns the references of each.
@@ -34,14 +35,20 @@ pub(super) fn publish(cx: &Cx, images: &[Finished<'_>]) -> Result<Vec<Vec<String
             Ok((images[i].image.manifest().digest(), verdict))
         });
         let verdicts: Vec<(Digest, serde_json::Value)> = verdicts.collect::<Result<_>>()?;
+        let attested: Vec<(Digest, &Attestation)> = members
+            .iter()
+            .map(|&i| (images[i].image.manifest().digest(), &images[i].attestation))
+            .collect();
         match destination {
             Destination::OciLayout(path) => {
                 layout::write(&place(cx, path), &group)?;
                 layout::write_audit(&place(cx, path), &verdicts)?;
+                attestations::write_for_layout(&place(cx, path), &attested)?;
             }
             Destination::DockerArchive(path) => {
                 archive::write(&place(cx, path), &group)?;
                 archive::write_audit(&place(cx, path), &verdicts)?;
+                attestations::write_for_archive(&place(cx, path), &attested)?;
             }
             Destination::DockerDaemon(name) => {
                 let daemon = Daemon::from_environment()?;
