@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{Attestation, PROVENANCE, SPDX};
-use crate::oci::image::Blob;
+use crate::oci::image::{Attached, Blob, Form};
 use crate::oci::{Digest, canonical_json, media};
 
 /// Media type of an in-toto statement.
@@ -20,24 +20,6 @@ pub const SPDX_JSON: &str = "application/spdx+json";
 pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// Annotation of a layer that is a statement.
 pub const PREDICATE: &str = "in-toto.io/predicate-type";
-/// Annotation of an index entry: what it is instead of an image.
-pub const TYPE: &str = "vnd.docker.reference.type";
-/// Its one value that has a meaning.
-pub const ATTESTATION: &str = "attestation-manifest";
-/// Annotation of an index entry: the manifest that it is about.
-pub const REFERENCE: &str = "vnd.docker.reference.digest";
-
-/// A manifest and what it names.
-#[derive(Clone, Debug)]
-pub struct Attached {
-    /// The manifest.
-    pub manifest: Blob,
-    /// Configuration and layers.
-    pub blobs: Vec<Blob>,
-    /// Its entry in an index.
-    pub descriptor: Value,
-}
-
 /// The attestation manifest of BuildKit for the image with this manifest.
 ///
 /// # Errors
@@ -72,21 +54,17 @@ pub fn attached(attestation: &Attestation, image: Digest) -> Result<Attached, St
         "layers": descriptors,
     });
     let manifest = Blob::new(canonical_json(&manifest), media::MANIFEST);
-    let mut descriptor = manifest.descriptor();
-    descriptor["platform"] = json!({"architecture": "unknown", "os": "unknown"});
-    descriptor["annotations"] = json!({TYPE: ATTESTATION, REFERENCE: image.to_string()});
     let mut blobs = vec![config];
     blobs.extend(layers.into_iter().map(|(_, blob)| blob));
-    Ok(Attached {
-        manifest,
-        blobs,
-        descriptor,
-    })
+    Attached::new(Form::Attestation, image, manifest, blobs).map_err(|error| error.to_string())
 }
 
-/// One referrer for each document: the SBOM as it is, and the provenance as a statement. `subject` is the descriptor of the
-/// image's manifest.
-pub fn referrers(attestation: &Attestation, subject: &Value) -> Vec<Attached> {
+/// One referrer for each document: the SBOM as it is, and the provenance as a statement. `image` is the image's manifest.
+///
+/// # Errors
+///
+/// None that can occur: what is made here is whole.
+pub fn referrers(attestation: &Attestation, image: &Blob) -> Result<Vec<Attached>, String> {
     let documents = [
         (SPDX_JSON, SPDX, &attestation.spdx),
         (IN_TOTO, PROVENANCE, &attestation.provenance),
@@ -105,20 +83,12 @@ pub fn referrers(attestation: &Attestation, subject: &Value) -> Vec<Attached> {
                 "artifactType": kind,
                 "config": empty.descriptor(),
                 "layers": [layer],
-                "subject": {
-                    "mediaType": subject["mediaType"], "digest": subject["digest"], "size": subject["size"],
-                },
+                "subject": image.descriptor(),
                 "annotations": annotations,
             });
             let manifest = Blob::new(canonical_json(&manifest), media::MANIFEST);
-            let mut descriptor = manifest.descriptor();
-            descriptor["artifactType"] = kind.into();
-            descriptor["annotations"] = annotations;
-            Attached {
-                manifest,
-                blobs: vec![empty, document],
-                descriptor,
-            }
+            Attached::new(Form::Referrer, image.digest(), manifest, vec![empty, document])
+                .map_err(|error| error.to_string())
         })
         .collect()
 }
@@ -138,18 +108,27 @@ pub fn with_referrers(existing: Option<&[u8]>, added: &[Attached]) -> Result<Blo
         None => Vec::new(),
         Some(bytes) => {
             let mut index: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-            match index["manifests"].take() {
-                Value::Array(manifests) => manifests,
+            match index.get_mut("manifests").map(Value::take) {
+                Some(Value::Array(manifests)) => manifests,
                 _ => return Err("it has no list of manifests".to_owned()),
             }
         }
     };
     let known: BTreeSet<String> = manifests.iter().map(|entry| entry["digest"].to_string()).collect();
-    let new = added.iter().map(|attached| &attached.descriptor);
-    manifests.extend(
-        new.filter(|entry| !known.contains(&entry["digest"].to_string()))
-            .cloned(),
-    );
+    let new = added.iter().map(|attached| listed(attached.manifest()));
+    manifests.extend(new.filter(|entry| !known.contains(&entry["digest"].to_string())));
     let index = json!({"schemaVersion": 2, "mediaType": media::INDEX, "manifests": manifests});
     Ok(Blob::new(canonical_json(&index), media::INDEX))
+}
+
+/// The entry of a referrer in such a list: with its artifact type and annotations, as the registry's API would have it.
+fn listed(manifest: &Blob) -> Value {
+    let mut entry = manifest.descriptor();
+    let document: Value = serde_json::from_slice(manifest.bytes()).unwrap_or_default();
+    for key in ["artifactType", "annotations"] {
+        if !document[key].is_null() {
+            entry[key] = document[key].clone();
+        }
+    }
+    entry
 }

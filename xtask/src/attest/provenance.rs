@@ -135,7 +135,7 @@ fn material(material: &Material) -> Value {
 fn krate(one: &Crate, role: &str) -> Value {
     let uri = match &one.from {
         From::Other(source) => source.clone(),
-        _ => purl::plain("cargo", &one.name, &one.version),
+        _ => purl::krate(&one.name, &one.version),
     };
     let mut value = json!({"name": one.name, "uri": uri, "annotations": {"role": role}});
     if let Some(hex) = &one.checksum {

@@ -24,6 +24,11 @@ pub fn plain(kind: &str, name: &str, version: &str) -> String {
     }
 }
 
+/// A crate of cargo's default registry.
+pub fn krate(name: &str, version: &str) -> String {
+    format!("pkg:cargo/{}@{}", encode(name), encode(version))
+}
+
 /// The image by the digest of its manifest: `pkg:oci/blog@sha256%3A...?arch=arm&tag=scratch-armv6`.
 pub fn image(name: &ImageName, image: &Image) -> String {
     let short = name.name().rsplit('/').next().unwrap_or_default();
@@ -55,7 +60,7 @@ mod tests {
 
     #[test]
     fn versions_are_encoded_as_the_specification_wants_it() {
-        assert_eq!(plain("cargo", "serde", "1.0.219"), "pkg:cargo/serde@1.0.219");
+        assert_eq!(krate("serde", "1.0.219"), "pkg:cargo/serde@1.0.219");
         assert_eq!(plain("generic", "musl", ""), "pkg:generic/musl");
         let libc = Package {
             name: "libstdc++6".into(),

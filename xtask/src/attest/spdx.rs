@@ -300,12 +300,12 @@ impl Document {
 fn origin(value: &mut Value, one: &Crate) {
     match &one.from {
         From::Registry => {
-            refer(value, &purl::plain("cargo", &one.name, &one.version));
+            refer(value, &purl::krate(&one.name, &one.version));
             if let Some(hex) = &one.checksum {
                 checksum(value, &format!("sha256:{hex}"));
             }
         }
-        From::Std if one.version != "0.0.0" => refer(value, &purl::plain("cargo", &one.name, &one.version)),
+        From::Std if one.version != "0.0.0" => refer(value, &purl::krate(&one.name, &one.version)),
         From::Std => value["comment"] = "part of Rust's source".into(),
         From::Other(source) if source.starts_with("git+") => value["downloadLocation"] = source.as_str().into(),
         From::Other(source) => value["sourceInfo"] = source.as_str().into(),

@@ -1,6 +1,7 @@
 //! The integration tests of xtask: one binary, one file a room.
 #![allow(clippy::unwrap_used)]
 
+mod attest;
 mod audit;
 mod base;
 mod base_alpine;

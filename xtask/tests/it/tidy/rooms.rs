@@ -9,12 +9,13 @@ use super::{Offence, none, sources};
 /// A room that is missing here may not exist: say first whom it may know.
 #[rustfmt::skip]
 const IMPORTS: &[(&str, &str)] = &[
+    ("attest", "audit::verdict culprit oci"),
     ("audit", "culprit elf isa target"),
     ("base", "audit cache cx deb elf error http oci policy publish registry shell source target toolchain ui"),
     ("boot", "base cache cx deb elf error oci policy run shell target toolchain ui"),
     ("cache", "error"),
     ("cli", "oci plan::StdChoice report::Bandwidth target"),
-    ("compile", "cache culprit cx elf error plan shell target toolchain"),
+    ("compile", "attest cache culprit cx elf error plan shell target toolchain"),
     ("context", "oci"),
     ("culprit", "elf isa target"),
     ("cx", "cache shell ui"),
@@ -28,7 +29,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("oci", "target"),
     ("plan", "oci policy target workspace::Facts"),
     ("policy", "audit target"),
-    ("publish", "cache engine error oci ui"),
+    ("publish", "attest cache engine error oci ui"),
     ("registry", "cx error http oci target"),
     ("report", "elf oci policy units"),
     ("run", "cache cx error oci publish shell target toolchain ui"),
@@ -41,7 +42,7 @@ const IMPORTS: &[(&str, &str)] = &[
     // The verbs put the rooms together, so they know all of them.
     (
         "verb",
-        "audit base boot cache cli compile context culprit cx deb elf engine error http isa oci plan policy publish \
+        "attest audit base boot cache cli compile context culprit cx deb elf engine error http isa oci plan policy publish \
          registry report run shell source target toolchain ui units workspace",
     ),
     ("workspace", "error shell"),
@@ -49,7 +50,7 @@ const IMPORTS: &[(&str, &str)] = &[
 
 /// Rooms that turn values into values. They can be tested without a machine, and a plan made by them is made without touching one.
 const PURE: &[&str] = &[
-    "audit", "culprit", "deb", "elf", "error", "isa", "oci", "plan", "policy", "report", "target", "units",
+    "attest", "audit", "culprit", "deb", "elf", "error", "isa", "oci", "plan", "policy", "report", "target", "units",
 ];
 
 /// What a pure room may not name: paths, and macros and methods as [`Source::paths`] writes them.
