@@ -26,11 +26,13 @@ type Checksums = BTreeMap<(String, String, String), String>;
 pub fn bill(cx: &Cx, record: &Record, program: &[u8]) -> Result<Crates> {
     let metadata = metadata(cx, &record.triple)?;
     let sums = checksums(cx)?;
+    // What std itself depends on is not in this workspace's metadata, and cargo says of it no more than name and version.
+    let from_source = record.packages.iter().any(|compiled| compiled.std);
     let mut linked = Vec::new();
     let mut own = None;
     let mut bundled = Vec::new();
     for compiled in &record.packages {
-        let one = describe(&metadata, &sums, compiled)?;
+        let one = describe(&metadata, &sums, compiled, from_source)?;
         bundled.extend(carried(&metadata, compiled)?);
         if compiled.name == record.package && one.from == From::Workspace {
             own = Some(one);
@@ -71,9 +73,9 @@ pub fn bill(cx: &Cx, record: &Record, program: &[u8]) -> Result<Crates> {
     })
 }
 
-fn describe(metadata: &Metadata, sums: &Checksums, compiled: &Compiled) -> Result<Crate> {
-    if compiled.std {
-        // The manifests of std's own dependencies are not part of this workspace's metadata.
+fn describe(metadata: &Metadata, sums: &Checksums, compiled: &Compiled, from_source: bool) -> Result<Crate> {
+    let known = package(metadata, &compiled.name, &compiled.version).is_some();
+    if compiled.std || (from_source && !known) {
         return Ok(Crate {
             name: compiled.name.clone(),
             version: compiled.version.clone(),

@@ -78,12 +78,21 @@ fn write(dir: &Path, images: &[(Digest, &Attestation)], keep: Option<&BTreeSet<D
     Ok(())
 }
 
-/// The documents on an image in `dir`, each if it is there.
+/// The documents on an image, each if it is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Documents {
+    /// The SPDX document.
+    pub spdx: Option<Vec<u8>>,
+    /// The statement with the provenance.
+    pub provenance: Option<Vec<u8>>,
+}
+
+/// The documents on an image in `dir`.
 ///
 /// # Errors
 ///
 /// When one that is there cannot be read.
-pub fn read(dir: &Path, digest: Digest) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>)> {
+pub fn read(dir: &Path, digest: Digest) -> Result<Documents> {
     let read = |kind: &str| -> Result<Option<Vec<u8>>> {
         let path = dir.join(format!("{}.{kind}", digest.hex()));
         match fs::metadata(&path) {
@@ -99,5 +108,8 @@ pub fn read(dir: &Path, digest: Digest) -> Result<(Option<Vec<u8>>, Option<Vec<u
                 .context(|| format!("cannot read {}", path.display())),
         }
     };
-    Ok((read(SPDX)?, read(PROVENANCE)?))
+    Ok(Documents {
+        spdx: read(SPDX)?,
+        provenance: read(PROVENANCE)?,
+    })
 }

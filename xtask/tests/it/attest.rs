@@ -457,11 +457,9 @@ fn beside_a_layout_and_an_archive_they_go_with_their_images() {
         archive::write(&tar, &[(&blog, image)]).unwrap();
         attestations::write_for_archive(&tar, &[(digest, &attestation)]).unwrap();
         for place in [dir.join(attestations::DIRECTORY), attestations::beside(&tar)] {
-            let (spdx, provenance) = attestations::read(&place, digest).unwrap();
-            assert_eq!(
-                (spdx, provenance),
-                (Some(attestation.spdx.clone()), Some(attestation.provenance.clone()))
-            );
+            let found = attestations::read(&place, digest).unwrap();
+            assert_eq!(found.spdx.as_ref(), Some(&attestation.spdx));
+            assert_eq!(found.provenance.as_ref(), Some(&attestation.provenance));
             assert_eq!(
                 fs::read_dir(&place).unwrap().count(),
                 2,
