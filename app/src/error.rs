@@ -14,6 +14,8 @@ use crate::words::{Errors, Lang, errors};
 #[derive(Debug)]
 pub enum AppError {
     NotFound,
+    /// It was public, and the owner has deleted it.
+    Gone,
     BadRequest,
     WrongMethod {
         allowed: &'static str,
@@ -42,6 +44,7 @@ pub enum AppError {
 impl AppError {
     fn words(&self, words: &Errors) -> (StatusCode, errors::Text) {
         match self {
+            Self::Gone => (StatusCode::GONE, words.gone),
             Self::NotFound => (StatusCode::NOT_FOUND, words.not_found),
             Self::BadRequest => (StatusCode::BAD_REQUEST, words.bad_request),
             Self::WrongMethod { .. } => (StatusCode::METHOD_NOT_ALLOWED, words.wrong_method),

@@ -12,6 +12,7 @@ pub mod db;
 pub mod domain;
 pub mod error;
 pub mod media;
+pub mod page_cache;
 pub mod routes;
 pub mod settings;
 pub mod startup;

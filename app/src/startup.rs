@@ -18,6 +18,7 @@ use crate::db::Db;
 use crate::domain::Zone;
 use crate::error::AppError;
 use crate::media::Store;
+use crate::page_cache::PageCache;
 use crate::routes::page::Shell;
 use crate::routes::{Form, table};
 use crate::settings::{Limits, Settings};
@@ -36,6 +37,8 @@ pub struct AppState {
     pub zone: Zone,
     pub limits: Limits,
     pub throttle: Throttle,
+    /// Answers that are the same for all readers.
+    pub pages: PageCache,
 }
 
 /// The shared state, for code that has a request but is no handler.
@@ -174,6 +177,7 @@ async fn run(listener: TcpListener, db: Db, media: Store, settings: Settings) ->
         zone: settings.zone,
         limits,
         throttle: Throttle::default(),
+        pages: PageCache::default(),
     });
     let server = HttpServer::new(move || {
         App::new()

@@ -6,6 +6,7 @@ pub mod models;
 pub mod queries;
 pub mod schema;
 
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use actix_web::web;
@@ -19,15 +20,42 @@ use crate::error::AppError;
 
 /// Two, so that one slow page does not hold up the other reader.
 const READERS: usize = 2;
+/// Posts whose text for the search is made anew in one transaction.
+const SEARCH_BATCH: i64 = 100;
 
 #[derive(Clone)]
 pub struct Db(Arc<Inner>);
 
 struct Inner {
     // Readers first: fields drop in order, and the last connection to close removes the WAL file.
-    readers: Mutex<Vec<SqliteConnection>>,
+    readers: Mutex<Vec<Reader>>,
     returned: Condvar,
     writer: Mutex<SqliteConnection>,
+    generation: AtomicU64,
+    /// When a reader last looked for changes by other programs, in seconds since 1970.
+    looked: AtomicI64,
+}
+
+struct Reader {
+    connection: SqliteConnection,
+    /// SQLite's counter of what other connections changed, as this one saw it last.
+    version: i64,
+}
+
+#[derive(QueryableByName)]
+struct Version {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    data_version: i64,
+}
+
+impl Reader {
+    /// Whether another connection, of this program or another one, has changed something since.
+    fn notices_change(&mut self) -> QueryResult<bool> {
+        let version = diesel::sql_query("PRAGMA data_version")
+            .get_result::<Version>(&mut self.connection)?
+            .data_version;
+        Ok(std::mem::replace(&mut self.version, version) != version)
+    }
 }
 
 impl std::fmt::Debug for Db {
@@ -44,13 +72,17 @@ impl Db {
         let uuid = random::uuid().map_err(|error| Failure::fatal(error.to_string()))?;
         queries::site::create(&mut writer, &uuid, Stamp::now())
             .map_err(|error| Failure::fatal(format!("cannot write to the database {path}: {error}")))?;
+        catch_up(&mut writer)
+            .map_err(|error| Failure::fatal(format!("cannot write the search index of {path}: {error}")))?;
         let readers = (0..READERS)
-            .map(|_| connection::reader(path))
+            .map(|_| connection::reader(path).map(|connection| Reader { connection, version: 0 }))
             .collect::<Result<_, _>>()?;
         Ok(Self(Arc::new(Inner {
             readers: Mutex::new(readers),
             returned: Condvar::new(),
             writer: Mutex::new(writer),
+            generation: AtomicU64::new(1),
+            looked: AtomicI64::new(0),
         })))
     }
 
@@ -63,7 +95,7 @@ impl Db {
         let db = self.clone();
         let answer = web::block(move || {
             let mut reader = db.take_reader();
-            let answer = query(&mut reader);
+            let answer = db.look(&mut reader).and_then(|()| query(&mut reader.connection));
             lock(&db.0.readers).push(reader);
             db.0.returned.notify_one();
             answer
@@ -79,8 +111,32 @@ impl Db {
     {
         let db = self.clone();
         // Immediate: a transaction that starts by reading could not become a writer when another one was quicker.
-        let answer = web::block(move || lock(&db.0.writer).immediate_transaction(change));
+        let answer = web::block(move || {
+            let answer: QueryResult<T> = lock(&db.0.writer).immediate_transaction(|connection| {
+                let answer = change(connection)?;
+                queries::search::refresh(connection, SEARCH_BATCH)?;
+                Ok(answer)
+            });
+            db.0.generation.fetch_add(1, Ordering::SeqCst);
+            answer
+        });
         Ok(answer.await??)
+    }
+
+    /// A number that is another one after every change. What other programs write is noticed within a second.
+    pub async fn generation(&self) -> Result<u64, AppError> {
+        if self.0.looked.load(Ordering::Relaxed) != Stamp::now().0 {
+            self.read(|_| Ok(())).await?;
+        }
+        Ok(self.0.generation.load(Ordering::SeqCst))
+    }
+
+    fn look(&self, reader: &mut Reader) -> QueryResult<()> {
+        if reader.notices_change()? {
+            self.0.generation.fetch_add(1, Ordering::SeqCst);
+        }
+        self.0.looked.store(Stamp::now().0, Ordering::Relaxed);
+        Ok(())
     }
 
     pub fn set_owner(&self, hash: &str) -> Result<(), Failure> {
@@ -100,7 +156,7 @@ impl Db {
         lock(&self.0.writer).batch_execute("PRAGMA wal_checkpoint(TRUNCATE)")
     }
 
-    fn take_reader(&self) -> SqliteConnection {
+    fn take_reader(&self) -> Reader {
         let mut readers = lock(&self.0.readers);
         loop {
             if let Some(reader) = readers.pop() {
@@ -109,6 +165,22 @@ impl Db {
             readers = self.0.returned.wait(readers).unwrap_or_else(PoisonError::into_inner);
         }
     }
+}
+
+/// What was written without the program, or before it could search, goes into the index now.
+fn catch_up(writer: &mut SqliteConnection) -> QueryResult<()> {
+    let mut posts = 0;
+    loop {
+        let some = writer.immediate_transaction(|connection| queries::search::refresh(connection, SEARCH_BATCH))?;
+        posts += some;
+        if some < usize::try_from(SEARCH_BATCH).unwrap_or_default() {
+            break;
+        }
+        if posts % 10_000 == 0 {
+            tracing::info!(posts, "filling the search index");
+        }
+    }
+    Ok(())
 }
 
 /// A panic elsewhere leaves a connection usable: SQLite rolls back what was not committed.

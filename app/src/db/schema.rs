@@ -134,10 +134,33 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    search_texts (post_id) {
+        post_id -> BigInt,
+        text -> Text,
+    }
+}
+
+diesel::table! {
+    search_stale (post_id) {
+        post_id -> BigInt,
+    }
+}
+
+diesel::joinable!(search_texts -> posts (post_id));
 diesel::joinable!(revisions -> posts (post_id));
 diesel::joinable!(post_tags -> posts (post_id));
 diesel::joinable!(post_tags -> tags (tag_id));
 diesel::joinable!(post_media -> posts (post_id));
 diesel::joinable!(post_media -> media (media_id));
 diesel::joinable!(old_ids -> posts (post_id));
-diesel::allow_tables_to_appear_in_same_query!(posts, tags, post_tags, media, post_media, revisions, old_ids);
+diesel::allow_tables_to_appear_in_same_query!(
+    posts,
+    tags,
+    post_tags,
+    media,
+    post_media,
+    revisions,
+    old_ids,
+    search_texts
+);

@@ -3,10 +3,13 @@
 pub mod cursor;
 pub mod fold;
 pub mod hex;
+pub mod marks;
 pub mod markup;
+pub mod percent;
 pub mod post_kind;
 pub mod post_text;
 pub mod random;
+pub mod sought;
 pub mod tag;
 pub mod time;
 pub mod zone;

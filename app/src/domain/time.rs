@@ -21,6 +21,13 @@ impl Stamp {
         jiff::Timestamp::from_second(self.0).unwrap_or_default().to_string()
     }
 
+    /// `Sun, 05 Jul 2026 14:03:00 GMT` (RFC 9110, 5.6.7), for headers and RSS.
+    pub fn http_date(self) -> String {
+        let stamp = jiff::Timestamp::from_second(self.0).unwrap_or_default();
+        let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
+        printer.timestamp_to_rfc9110_string(&stamp).unwrap_or_default()
+    }
+
     /// `2026-07-05 14:03 UTC`, for people. The zone is printed because Tor Browser hides the reader's own.
     pub fn human(self) -> String {
         let text = self.rfc3339();
@@ -44,6 +51,7 @@ mod tests {
         let stamp = Stamp(1_783_260_180);
         assert_eq!(stamp.rfc3339(), "2026-07-05T14:03:00Z");
         assert_eq!(stamp.human(), "2026-07-05 14:03 UTC");
+        assert_eq!(stamp.http_date(), "Sun, 05 Jul 2026 14:03:00 GMT");
         assert_eq!(Stamp(i64::MAX).rfc3339(), "1970-01-01T00:00:00Z");
     }
 }

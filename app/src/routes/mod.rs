@@ -1,11 +1,13 @@
 //! Answers to requests: one verb per file. `table` lists which address leads where.
 
-pub mod feed;
+pub mod entry;
+pub mod feeds;
 pub mod form;
 pub mod health;
 pub mod media;
 pub mod page;
 pub mod posts;
+pub mod reading;
 pub mod session;
 pub mod style;
 pub mod table;

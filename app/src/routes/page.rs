@@ -1,4 +1,6 @@
-//! What every page shares: the frame around it, its headers, and a post as pages show it.
+//! What every page shares: the frame around it and its headers.
+
+use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -7,20 +9,25 @@ use askama::Template;
 
 use super::style;
 use crate::auth::{Owner, Visitor};
-use crate::db::models::Post;
-use crate::domain::{Zone, markup};
+use crate::db::queries::reading::MenuItem;
+use crate::domain::Zone;
 use crate::error::AppError;
 use crate::startup::AppState;
-use crate::words::{Choice, Words};
+use crate::words::{Choice, Lang, Words};
 
 /// The frame: name of the blog, stylesheet, and what the owner sees more than others.
 #[derive(Debug)]
 pub struct Shell<'a> {
     pub site: &'a str,
     pub style: &'static str,
+    /// The configured address; empty when there is none.
+    pub base: &'a str,
     /// The token for the owner's forms; `None` for readers.
     pub csrf: Option<String>,
     pub choice: Choice,
+    /// The query of this page without its language, for the links to the other languages. None: no such links.
+    pub here: Option<&'a str>,
+    pub menu: Arc<Vec<MenuItem>>,
     pub words: &'static Words,
     /// What times are shown in.
     pub zone: Zone,
@@ -33,13 +40,25 @@ impl<'a> Shell<'a> {
     }
 
     /// For a page that everybody may see.
-    pub fn visitor(state: &'a AppState, visitor: &Visitor) -> Self {
-        Self::new(state, visitor.0.as_ref(), visitor.1)
+    pub fn visitor(state: &'a AppState, visitor: &'a Visitor) -> Self {
+        let mut shell = Self::new(state, visitor.0.as_ref(), visitor.1);
+        shell.here = Some(&visitor.2);
+        shell
+    }
+
+    /// The same with the menu of static pages.
+    pub fn reading(state: &'a AppState, visitor: &'a Visitor, menu: Arc<Vec<MenuItem>>) -> Self {
+        let mut shell = Self::visitor(state, visitor);
+        shell.menu = menu;
+        shell
     }
 
     pub fn new(state: &'a AppState, owner: Option<&Owner>, choice: Choice) -> Self {
         Self {
             choice,
+            here: None,
+            menu: Arc::default(),
+            base: &state.base_url,
             words: choice.lang.words(),
             zone: state.zone,
             site: &state.title,
@@ -51,6 +70,22 @@ impl<'a> Shell<'a> {
     /// For `lang` of the page.
     pub fn lang(&self) -> &'static str {
         self.choice.lang.code()
+    }
+
+    /// The address of a static page.
+    pub fn page(&self, slug: &str) -> String {
+        self.to(&format!("/{slug}"))
+    }
+
+    /// This page in another language.
+    pub fn switch(&self, lang: &Lang) -> String {
+        let here = self.here.unwrap_or_default();
+        let join = if here.is_empty() { "" } else { "&" };
+        format!("?{here}{join}lang={}", lang.code())
+    }
+
+    pub fn languages(&self) -> [Lang; 2] {
+        Lang::ALL
     }
 
     /// An address on this blog, with the language the reader chose.
@@ -68,17 +103,6 @@ pub fn render<T: Template>(status: StatusCode, template: &T) -> Result<HttpRespo
     Ok(respond(status, template.render()?))
 }
 
-/// A page readers see. Without the owner's token in it a browser may keep it for "back", which is slow over Tor.
-pub fn render_public<T: Template>(template: &T, owner: Option<&Owner>) -> Result<HttpResponse, AppError> {
-    let mut response = render(StatusCode::OK, template)?;
-    if owner.is_none() {
-        let headers = response.headers_mut();
-        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-cache"));
-        headers.insert(header::VARY, header::HeaderValue::from_static("cookie"));
-    }
-    Ok(response)
-}
-
 pub fn respond(status: StatusCode, html: String) -> HttpResponse {
     HttpResponse::build(status)
         .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
@@ -93,43 +117,6 @@ pub fn redirect(to: &str) -> HttpResponse {
         .insert_header((header::LOCATION, to))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .finish()
-}
-
-/// A post, ready to be put into a template.
-#[derive(Debug)]
-pub struct Entry {
-    pub id: i64,
-    pub uuid: String,
-    pub title: String,
-    /// Safe HTML.
-    pub html: String,
-    pub published: Moment,
-    pub edited: Option<Moment>,
-    pub updated: String,
-}
-
-#[derive(Debug)]
-pub struct Moment {
-    pub machine: String,
-    pub human: String,
-}
-
-impl From<&Post> for Entry {
-    fn from(post: &Post) -> Self {
-        let moment = |stamp: crate::domain::Stamp| Moment {
-            machine: stamp.rfc3339(),
-            human: stamp.human(),
-        };
-        Self {
-            id: post.id,
-            uuid: post.uuid.clone(),
-            title: markup::excerpt(&post.body, 60),
-            html: markup::html(&post.body),
-            published: moment(post.published_at()),
-            edited: post.edited_at().map(moment),
-            updated: post.updated_at().rfc3339(),
-        }
-    }
 }
 
 pub fn set_cookie(response: &mut HttpResponse, cookie: &str) -> Result<(), AppError> {

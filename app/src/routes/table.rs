@@ -5,7 +5,7 @@ use std::future::ready;
 
 use actix_web::{HttpResponse, guard, web};
 
-use super::{feed, health, media, not_found, posts, session, style};
+use super::{feeds, health, media, not_found, posts, reading, session, style};
 use crate::error::AppError;
 
 /// An address with what answers there.
@@ -48,12 +48,30 @@ macro_rules! routes {
 
 /// For everybody.
 pub const READING: &[Route] = routes! {
-    "/" get posts::list::list;
-    "/feed.atom" get feed::show;
+    "/" get reading::front::front;
+    "/tags" get reading::tags::all;
+    "/tags/{tag}" get reading::tags::one;
+    "/archive" get reading::archive::all;
+    "/search" get reading::search::search;
+    "/feed.atom" get feeds::atom::all;
+    "/feed.rss" get feeds::rss::all;
+    "/feed.json" get feeds::json::all;
+    "/tags/{tag}/feed.atom" get feeds::atom::tagged;
+    "/tags/{tag}/feed.rss" get feeds::rss::tagged;
+    "/tags/{tag}/feed.json" get feeds::json::tagged;
+    "/twtxt.txt" get feeds::twtxt::show;
+    "/opensearch.xml" get feeds::opensearch::show;
     "/healthz" get health::show;
     "/style-{hash}.css" get style::show;
-    "/posts/{id}" get posts::show::show;
     "/media/{name}" get media::show::show;
+    "/posts/{id}" get reading::post::by_id;
+    "/u/{uuid}" get reading::post::by_uuid;
+    "/old/{source}/{id}" get reading::old::by_source;
+    "/{user}/status/{id}" get reading::old::status;
+    "/{year:\\d{4}}" get reading::archive::span;
+    "/{year:\\d{4}}/{month:\\d{2}}" get reading::archive::span;
+    "/{year:\\d{4}}/{month:\\d{2}}/{day:\\d{2}}" get reading::archive::span;
+    "/{slug}" get reading::post::by_slug;
 };
 
 /// For the owner, and signing in.

@@ -6,6 +6,7 @@ pub type Text = (&'static str, &'static str);
 #[derive(Debug)]
 pub struct Errors {
     pub not_found: Text,
+    pub gone: Text,
     pub bad_request: Text,
     pub wrong_method: Text,
     pub too_large: Text,
@@ -23,6 +24,7 @@ pub struct Errors {
 
 pub const EN: Errors = Errors {
     not_found: ("Not found", "There is no such page. The post may have been deleted."),
+    gone: ("Deleted", "The post that was here has been deleted."),
     bad_request: ("Bad request", "The request could not be read."),
     wrong_method: (
         "Not possible here",
@@ -67,6 +69,7 @@ pub const JA: Errors = Errors {
         "ページがありません",
         "お探しのページはありません。投稿は削除されたのかもしれません。",
     ),
+    gone: ("削除されました", "ここにあった投稿は削除されました。"),
     bad_request: ("リクエストの誤り", "リクエストを読み取れませんでした。"),
     wrong_method: (
         "ここではできません",

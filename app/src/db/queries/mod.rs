@@ -1,7 +1,10 @@
 //! Every query there is, by table. Each takes a connection, so that several fit into one transaction.
 
+pub mod archive;
 pub mod media;
 pub mod owner;
 pub mod posts;
+pub mod reading;
+pub mod search;
 pub mod sessions;
 pub mod site;

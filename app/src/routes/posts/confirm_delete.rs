@@ -9,7 +9,8 @@ use crate::auth::Owner;
 use crate::db::queries;
 use crate::error::AppError;
 use crate::routes::Answer;
-use crate::routes::page::{self, Entry, Shell};
+use crate::routes::entry::Entry;
+use crate::routes::page::{self, Shell};
 use crate::startup::AppState;
 
 #[derive(Template)]
@@ -23,13 +24,16 @@ struct ConfirmDelete<'a> {
 pub async fn confirm_delete(state: web::Data<AppState>, id: PostId, owner: Owner) -> Answer {
     let post = state
         .db
-        .read(move |connection| queries::posts::find(connection, id.0))
+        .read(move |connection| {
+            let post = queries::posts::find(connection, id.0)?;
+            queries::reading::shown(connection, post.into_iter().collect())
+        })
         .await?;
-    let post = post.ok_or(AppError::NotFound)?;
+    let shown = post.into_iter().next().ok_or(AppError::NotFound)?;
     let page = ConfirmDelete {
         shell: Shell::owner(&state, &owner),
         csrf: owner.0.csrf(),
-        entry: Entry::from(&post),
+        entry: Entry::whole(shown, state.zone),
     };
     page::render(StatusCode::OK, &page)
 }

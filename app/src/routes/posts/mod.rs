@@ -1,12 +1,10 @@
-//! Posts: the front page, one post, and writing, editing and deleting it.
+//! Posts: writing, editing and deleting it.
 
 pub mod confirm_delete;
 pub mod create;
 pub mod delete;
 pub mod edit;
-pub mod list;
 pub mod new;
-pub mod show;
 pub mod update;
 
 use std::future::{Ready, ready};

@@ -1,0 +1,264 @@
+//! Answers that readers get again and again, kept as long as nothing in the database changes.
+//!
+//! A blog is read far more often than it is written, and the Pi needs a hundred times longer to make a page than to
+//! send one. What is kept is what anybody would get; pages of the owner never come here.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::web::Bytes;
+use actix_web::{HttpRequest, HttpResponse};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use sha2::{Digest, Sha256};
+
+use crate::domain::{Stamp, hex};
+
+/// For all kept answers together; then all of them go.
+const MOST_BYTES: usize = 1024 * 1024;
+/// A smaller answer fits into one or two packets anyway.
+const WORTH_COMPRESSING: usize = 900;
+
+/// An answer, ready to be sent.
+#[derive(Debug)]
+pub struct Page {
+    pub content_type: &'static str,
+    body: Bytes,
+    /// None when it would not be smaller.
+    gzip: Option<Bytes>,
+    /// A hash of the body, without quotes.
+    hash: String,
+    modified: Option<Stamp>,
+    /// It depends on the languages the browser asks for.
+    by_language: bool,
+}
+
+impl Page {
+    /// `modified`: when what it shows was changed last.
+    pub fn new(content_type: &'static str, body: String, modified: Option<Stamp>, by_language: bool) -> Self {
+        let hash = hex::encode(&Sha256::digest(&body)[..8]);
+        let gzip = (body.len() > WORTH_COMPRESSING)
+            .then(|| compress(body.as_bytes()))
+            .flatten()
+            .filter(|gzip| gzip.len() < body.len());
+        Self {
+            content_type,
+            body: body.into(),
+            gzip: gzip.map(Into::into),
+            hash,
+            modified,
+            by_language,
+        }
+    }
+
+    fn size(&self) -> usize {
+        self.body.len() + self.gzip.as_ref().map_or(0, Bytes::len) + 256
+    }
+
+    /// The answer to this request: all of it, compressed or not, or that nothing has changed.
+    pub fn answer(&self, request: &HttpRequest) -> HttpResponse {
+        let headers = request.headers();
+        let gzip = self.gzip.as_ref().filter(|_| takes_gzip(headers));
+        // The bytes differ, so the tag does.
+        let tag = match gzip {
+            Some(_) => format!("\"{}-gzip\"", self.hash),
+            None => format!("\"{}\"", self.hash),
+        };
+        let modified = self.modified.map(Stamp::http_date);
+        let status = if is_known(headers, &self.hash, modified.as_deref()) {
+            StatusCode::NOT_MODIFIED
+        } else {
+            StatusCode::OK
+        };
+        let mut response = HttpResponse::build(status);
+        response
+            .insert_header((header::ETAG, tag))
+            .insert_header((header::CACHE_CONTROL, "no-cache"))
+            .insert_header((
+                header::VARY,
+                match self.by_language {
+                    true => "accept-encoding, accept-language",
+                    false => "accept-encoding",
+                },
+            ));
+        if let Some(modified) = modified {
+            response.insert_header((header::LAST_MODIFIED, modified));
+        }
+        if status == StatusCode::NOT_MODIFIED {
+            return response.finish();
+        }
+        response.insert_header((header::CONTENT_TYPE, self.content_type));
+        match gzip {
+            Some(gzip) => response
+                .insert_header((header::CONTENT_ENCODING, HeaderValue::from_static("gzip")))
+                .body(gzip.clone()),
+            None => response.body(self.body.clone()),
+        }
+    }
+}
+
+/// RFC 1952. The same bytes for the same text: no name, no time.
+fn compress(body: &[u8]) -> Option<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 3), Compression::new(6));
+    encoder.write_all(body).ok()?;
+    encoder.finish().ok()
+}
+
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let values = headers
+        .get_all(header::ACCEPT_ENCODING)
+        .filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|coding| {
+        let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
+        let refused = parameters
+            .trim()
+            .strip_prefix("q=")
+            .is_some_and(|weight| weight.trim().trim_matches(['0', '.']).is_empty());
+        name.trim().eq_ignore_ascii_case("gzip") && !refused
+    })
+}
+
+/// RFC 9110, 13.2.2: `If-Modified-Since` counts only without `If-None-Match`. It must be the very time that was sent
+/// along: after a deletion the newest change may be an older one.
+fn is_known(headers: &HeaderMap, hash: &str, modified: Option<&str>) -> bool {
+    let mut tags = headers.get_all(header::IF_NONE_MATCH).peekable();
+    if tags.peek().is_none() {
+        let since = headers
+            .get(header::IF_MODIFIED_SINCE)
+            .and_then(|value| value.to_str().ok());
+        return modified.is_some() && since == modified;
+    }
+    tags.filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|tag| {
+            let tag = tag.trim();
+            let tag = tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"');
+            tag == "*" || tag.strip_suffix("-gzip").unwrap_or(tag) == hash
+        })
+}
+
+/// Pages by what they are the answer to.
+#[derive(Debug, Default)]
+pub struct PageCache(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// The state of the database that they show; see `Db::generation`.
+    generation: u64,
+    bytes: usize,
+    pages: HashMap<String, Arc<Page>>,
+}
+
+impl PageCache {
+    pub fn get(&self, generation: u64, key: &str) -> Option<Arc<Page>> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.generation != generation {
+            return None;
+        }
+        kept.pages.get(key).cloned()
+    }
+
+    /// `generation`: what it was before the page was made. A page that was overtaken by a change is not kept.
+    pub fn put(&self, generation: u64, key: String, page: Arc<Page>) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.generation > generation || page.size() > MOST_BYTES / 4 {
+            return;
+        }
+        if kept.generation != generation || kept.bytes + page.size() > MOST_BYTES {
+            kept.pages = HashMap::new();
+            kept.bytes = 0;
+            kept.generation = generation;
+        }
+        kept.bytes += page.size();
+        if let Some(replaced) = kept.pages.insert(key, page) {
+            kept.bytes -= replaced.size();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn page(text: &str) -> Page {
+        Page::new("text/plain", text.to_owned(), Some(Stamp(1_783_260_180)), false)
+    }
+
+    fn status(headers: &[(&str, &str)]) -> u16 {
+        let mut request = TestRequest::default();
+        for header in headers {
+            request = request.append_header(*header);
+        }
+        page("text").answer(&request.to_http_request()).status().as_u16()
+    }
+
+    #[test]
+    fn nothing_new_is_304() {
+        let tag = format!("\"{}\"", page("text").hash);
+        let date = "Sun, 05 Jul 2026 14:03:00 GMT";
+        assert_eq!(status(&[]), 200);
+        assert_eq!(status(&[("if-none-match", &tag)]), 304);
+        assert_eq!(status(&[("if-none-match", &format!("\"x\", W/{tag}"))]), 304);
+        assert_eq!(
+            status(&[("if-none-match", &tag.replace("\"", "").replace(' ', ""))]),
+            304
+        );
+        assert_eq!(status(&[("if-none-match", "*")]), 304);
+        assert_eq!(status(&[("if-none-match", "\"x\""), ("if-modified-since", date)]), 200);
+        assert_eq!(status(&[("if-modified-since", date)]), 304);
+        assert_eq!(status(&[("if-modified-since", "Sun, 05 Jul 2026 15:03:00 GMT")]), 200);
+    }
+
+    #[test]
+    fn compressed_for_those_who_say_so() {
+        let encoding = |accept: &str| {
+            let request = TestRequest::default()
+                .append_header(("accept-encoding", accept))
+                .to_http_request();
+            let response = page(&"text ".repeat(1000)).answer(&request);
+            response
+                .headers()
+                .get("content-encoding")
+                .map(|value| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(encoding("gzip, deflate").as_deref(), Some("gzip"));
+        assert_eq!(encoding("br, GZIP;q=0.5").as_deref(), Some("gzip"));
+        for accept in ["", "identity", "gzip;q=0", "gzip;q=0.000", "x-gzip"] {
+            assert_eq!(encoding(accept), None, "{accept}");
+        }
+        assert!(page("short").gzip.is_none());
+    }
+
+    #[test]
+    fn a_change_ends_what_is_kept() {
+        let cache = PageCache::default();
+        cache.put(1, "a".to_owned(), Arc::new(page("one")));
+        assert!(cache.get(1, "a").is_some());
+        assert!(cache.get(2, "a").is_none());
+        cache.put(2, "b".to_owned(), Arc::new(page("two")));
+        assert!(cache.get(1, "a").is_none());
+        cache.put(1, "late".to_owned(), Arc::new(page("old")));
+        assert!(cache.get(2, "late").is_none() && cache.get(2, "b").is_some());
+    }
+
+    #[test]
+    fn it_stays_small() {
+        let cache = PageCache::default();
+        let noise: String = (0..30_000_u32)
+            .map(|n| char::from_u32(0x4e00 + n * 7919 % 20_000).unwrap())
+            .collect();
+        for n in 0..40 {
+            cache.put(1, n.to_string(), Arc::new(page(&noise)));
+            assert!(cache.0.lock().unwrap().bytes <= MOST_BYTES);
+        }
+        assert!(cache.get(1, "39").is_some());
+        cache.put(1, "huge".to_owned(), Arc::new(page(&noise.repeat(6))));
+        assert!(cache.get(1, "huge").is_none());
+    }
+}

@@ -1,0 +1,153 @@
+//! One post: `/posts/{id}`, `/u/{uuid}` for unlisted ones, `/{slug}` for static pages; each with its whole thread.
+
+use actix_web::{HttpRequest, web};
+use askama::Template;
+
+use super::{moved, newest, render};
+use crate::auth::Visitor;
+use crate::db::models::Post;
+use crate::db::queries::{posts, reading};
+use crate::domain::markup::{self, Place};
+use crate::domain::{Kind, State, Visibility};
+use crate::error::AppError;
+use crate::routes::Answer;
+use crate::routes::entry::{self, Entry};
+use crate::routes::page::Shell;
+use crate::routes::posts::PostId;
+use crate::startup::AppState;
+
+#[derive(Template)]
+#[template(path = "post.html")]
+struct PostPage<'a> {
+    shell: Shell<'a>,
+    /// The thread, or the post alone.
+    entries: Vec<Entry>,
+    /// The label of the post that was asked for.
+    title: String,
+    /// Its place in `entries`.
+    at: usize,
+}
+
+/// `GET /posts/{id}`
+pub async fn by_id(request: HttpRequest, state: web::Data<AppState>, id: PostId, visitor: Visitor) -> Answer {
+    if let Some(kept) = super::kept(&request, &state, &visitor, &format!("/posts/{}", id.0)).await? {
+        return Ok(kept);
+    }
+    let post = state.db.read(move |connection| posts::find(connection, id.0)).await?;
+    let post = readable(post, &visitor)?;
+    // Numbers can be counted: an unlisted post must not be found by its number.
+    if post.visibility == Visibility::Unlisted && visitor.0.is_none() {
+        return Err(AppError::NotFound);
+    }
+    if post.kind == Kind::Page && post.is_readable() {
+        return Ok(moved(&path(&post)));
+    }
+    show(request, state, visitor, post).await
+}
+
+/// `GET /u/{uuid}`
+pub async fn by_uuid(
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    uuid: web::Path<String>,
+    visitor: Visitor,
+) -> Answer {
+    let uuid = uuid.into_inner();
+    if let Some(kept) = super::kept(&request, &state, &visitor, &format!("/u/{uuid}")).await? {
+        return Ok(kept);
+    }
+    let post = state
+        .db
+        .read(move |connection| reading::by_uuid(connection, &uuid))
+        .await?;
+    let post = readable(post, &visitor)?;
+    // It was unlisted when the link was made, and is public now.
+    if post.visibility == Visibility::Public {
+        return Ok(moved(&path(&post)));
+    }
+    show(request, state, visitor, post).await
+}
+
+/// `GET /{slug}`
+pub async fn by_slug(
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    slug: web::Path<String>,
+    visitor: Visitor,
+) -> Answer {
+    let slug = slug.into_inner();
+    if let Some(kept) = super::kept(&request, &state, &visitor, &format!("/{slug}")).await? {
+        return Ok(kept);
+    }
+    let post = state
+        .db
+        .read(move |connection| reading::by_slug(connection, &slug))
+        .await?;
+    let post = readable(post, &visitor)?;
+    if post.kind != Kind::Page || post.visibility == Visibility::Unlisted && visitor.0.is_none() {
+        return Err(AppError::NotFound);
+    }
+    show(request, state, visitor, post).await
+}
+
+/// The post if this visitor may see it. What was public once and is in the trash is gone, all else was never there.
+fn readable(post: Option<Post>, visitor: &Visitor) -> Result<Post, AppError> {
+    let post = post.ok_or(AppError::NotFound)?;
+    if post.deleted_at().is_some() {
+        return Err(match (post.state, post.visibility) {
+            (State::Published, Visibility::Public) => AppError::Gone,
+            _ => AppError::NotFound,
+        });
+    }
+    if post.is_readable() || visitor.0.is_some() {
+        Ok(post)
+    } else {
+        Err(AppError::NotFound)
+    }
+}
+
+pub fn path(post: &Post) -> String {
+    entry::path(post.id, &post.uuid, post.kind, post.visibility, post.slug.as_deref())
+}
+
+async fn show(request: HttpRequest, state: web::Data<AppState>, visitor: Visitor, post: Post) -> Answer {
+    let key = path(&post);
+    super::answer(&request, &state, &visitor, key, async |menu| {
+        let id = post.id;
+        let unlisted = post.visibility != Visibility::Public;
+        let thread = state
+            .db
+            .read(move |connection| {
+                let mut thread = reading::thread(connection, &post, unlisted)?;
+                // A page, and what only the owner sees, stand alone.
+                if thread.iter().all(|other| other.id != post.id) {
+                    thread = vec![post];
+                }
+                reading::shown(connection, thread)
+            })
+            .await?;
+        let modified = newest(&thread);
+        let alone = thread.len() == 1;
+        let entries: Vec<Entry> = thread
+            .into_iter()
+            .map(|shown| {
+                if shown.post.id == id {
+                    let mut entry = Entry::whole(shown, state.zone);
+                    entry.current = !alone;
+                    return entry;
+                }
+                let html = markup::html_at(&shown.post.body, Place::LIST);
+                Entry::new(shown, state.zone, html, 2)
+            })
+            .collect();
+        let at = entries.iter().position(|entry| entry.id == id).unwrap_or_default();
+        let page = PostPage {
+            title: entries.get(at).map(|entry| entry.label.clone()).unwrap_or_default(),
+            at,
+            entries,
+            shell: Shell::reading(&state, &visitor, menu),
+        };
+        render(&page, modified)
+    })
+    .await
+}
