@@ -11,6 +11,7 @@ use crate::report::Bandwidth;
 use crate::target::{Base, Platform};
 
 mod boot;
+mod ci;
 
 /// From source to an image that runs on a Raspberry Pi Zero.
 #[derive(Debug, Parser)]
@@ -69,6 +70,10 @@ pub enum Verb {
     Boot(BootArgs),
     /// Check every ELF file of an image, a file tree or a file against a platform
     Audit(AuditArgs),
+    /// What a release consists of: version, tag, bases and their platforms
+    Plan(PlanArgs),
+    /// What the workflows run: lint, test, dist, checksums
+    Ci(CiArgs),
     /// Run all tests of the repository
     Test(TestArgs),
     /// Measure the pipeline against bare cargo, buildah and docker, as ratios within one run
@@ -221,6 +226,7 @@ pub enum Isolation {
 }
 
 pub use boot::BootArgs;
+pub use ci::{CiArgs, CiStep, DistArgs, PlanArgs};
 
 /// `cargo xtask audit`.
 #[derive(Debug, Args)]

@@ -21,6 +21,7 @@ pub mod plan;
 pub mod policy;
 pub mod publish;
 pub mod registry;
+pub mod release;
 pub mod report;
 pub mod run;
 pub mod shell;

@@ -56,6 +56,8 @@ fn run(cx: &Cx, verb: Verb) -> Result<Outcome> {
         Verb::Run(args) => verb::run::run(cx, &args),
         Verb::Boot(args) => verb::boot::run(cx, &args),
         Verb::Audit(args) => verb::audit::run(cx, &args),
+        Verb::Plan(args) => verb::plan::run(cx, &args),
+        Verb::Ci(args) => verb::ci::run(cx, &args),
         Verb::Test(args) => verb::test::run(cx, &args),
         Verb::Bench(args) => verb::bench::run(cx, &args),
         Verb::Doctor(args) => verb::doctor::run(cx, &args),

@@ -17,6 +17,8 @@ pub struct Policy {
     pub image: ImagePolicy,
     /// What `cargo xtask image` makes when not told otherwise.
     pub defaults: Defaults,
+    /// What a release consists of.
+    pub release: ReleasePolicy,
     /// What the audit allows.
     pub audit: AuditPolicy,
     /// How bases are composed.
@@ -134,6 +136,16 @@ pub struct Defaults {
     /// `--base`.
     pub bases: Vec<Base>,
     /// `--platform`.
+    pub platforms: Vec<Platform>,
+}
+
+/// `[release]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleasePolicy {
+    /// Bases of the images.
+    pub bases: Vec<Base>,
+    /// Platforms; each base has those of them that exist for it.
     pub platforms: Vec<Platform>,
 }
 
@@ -396,6 +408,17 @@ pub struct Tool {
     pub sha256: Vec<String>,
     /// Path of the program inside the wheel.
     pub program: String,
+}
+
+/// A pinned tool by its name.
+///
+/// # Errors
+/// When `[tools]` has no such table.
+pub fn policy_tool<'a>(policy: &'a Policy, name: &str) -> Result<&'a Tool, String> {
+    policy
+        .tools
+        .get(name)
+        .ok_or_else(|| format!("xtask.toml pins no tool `{name}`"))
 }
 
 impl Policy {

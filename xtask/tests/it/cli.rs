@@ -16,6 +16,7 @@ mod provision;
 mod sizes;
 mod triples;
 mod whole;
+mod workflows;
 
 /// Settings that are the repository's own.
 const COPIED: [&str; 7] = [

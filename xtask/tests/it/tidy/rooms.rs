@@ -31,6 +31,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("policy", "audit target"),
     ("publish", "attest cache engine error oci ui"),
     ("registry", "cx error http oci target"),
+    ("release", "policy target"),
     ("report", "elf oci policy units"),
     ("run", "cache cx error oci publish shell target toolchain ui"),
     ("shell", "error ui"),
@@ -42,15 +43,16 @@ const IMPORTS: &[(&str, &str)] = &[
     // The verbs put the rooms together, so they know all of them.
     (
         "verb",
-        "attest audit base boot cache cli compile context culprit cx deb elf engine error http isa oci plan policy publish \
-         registry report run shell source target toolchain ui units workspace",
+        "attest audit base boot cache cli compile context culprit cx deb elf engine error http isa oci plan \
+         policy publish registry release report run shell source target toolchain ui units workspace",
     ),
     ("workspace", "error shell"),
 ];
 
 /// Rooms that turn values into values. They can be tested without a machine, and a plan made by them is made without touching one.
 const PURE: &[&str] = &[
-    "attest", "audit", "culprit", "deb", "elf", "error", "isa", "oci", "plan", "policy", "report", "target", "units",
+    "attest", "audit", "culprit", "deb", "elf", "error", "isa", "oci", "plan", "policy", "release", "report",
+    "target", "units",
 ];
 
 /// What a pure room may not name: paths, and macros and methods as [`Source::paths`] writes them.
