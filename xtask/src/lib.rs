@@ -26,6 +26,7 @@ pub mod report;
 pub mod run;
 pub mod shell;
 pub mod source;
+pub mod sysroot;
 pub mod target;
 pub mod toolchain;
 pub mod ui;

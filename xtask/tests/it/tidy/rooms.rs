@@ -36,6 +36,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("run", "cache cx error oci publish shell target toolchain ui"),
     ("shell", "error ui"),
     ("source", "cache cx error oci publish registry target"),
+    ("sysroot", "base cache cx deb error oci policy target"),
     ("target", ""),
     ("toolchain", "cache cx deb error oci plan policy shell target ui"),
     ("ui", "error units"),
@@ -44,7 +45,7 @@ const IMPORTS: &[(&str, &str)] = &[
     (
         "verb",
         "attest audit base boot cache cli compile context culprit cx deb elf engine error http isa oci plan \
-         policy publish registry release report run shell source target toolchain ui units workspace",
+         policy publish registry release report run shell source sysroot target toolchain ui units workspace",
     ),
     ("workspace", "error shell"),
 ];
