@@ -119,7 +119,9 @@ pub fn own(dir: &Path) -> Result<Sqlite> {
     for parent in ["lib", "usr/lib"] {
         // Debian's multiarch directories: usr/lib/TRIPLE.
         if let Ok(entries) = fs::read_dir(dir.join(parent)) {
-            let mut found: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+            let mut found: Vec<PathBuf> = entries
+                .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+                .collect();
             found.sort();
             places.extend(found);
         }
@@ -181,6 +183,11 @@ mod tests {
         assert_eq!(found.origin, root.display().to_string());
         fs::write(root.join(ARCHIVE), "!<arch>\n").unwrap();
         assert!(own(root).unwrap_err().to_string().contains("it has two"));
-        assert!(own(&root.join("missing")).unwrap_err().to_string().contains("cannot find"));
+        assert!(
+            own(&root.join("missing"))
+                .unwrap_err()
+                .to_string()
+                .contains("cannot find")
+        );
     }
 }

@@ -113,7 +113,6 @@ fn every_step_is_one_command_of_this_repository() {
         ("ci lint", "the_workflows_have_no_findings"),
         ("plan --json", "a_release_is_planned_and_its_tag_compared"),
         ("plan --tag v1.2.3", "a_release_is_planned_and_its_tag_compared"),
-        ("push --release --repository docker.io/somebody/blog", "registry::verb"),
     ];
     assert_eq!(seen, tested.map(|(command, _)| command));
 }
@@ -292,7 +291,11 @@ fn a_release_has_archives_verdicts_sizes_and_checksums() {
         "platforms = [\"linux/arm/v6\", \"linux/arm/v7\", \"linux/arm64\", \"linux/amd64\"]",
         "platforms = [\"linux/arm64\", \"linux/amd64\"]",
     );
-    workspace.edit("xtask.toml", "bases = [\"scratch\", \"alpine\", \"raspbian\", \"debian\"]", "bases = [\"scratch\"]");
+    workspace.edit(
+        "xtask.toml",
+        "bases = [\"scratch\", \"alpine\", \"raspbian\", \"debian\"]",
+        "bases = [\"scratch\"]",
+    );
     let (out, summary) = (workspace.path("target/dist"), workspace.path("target/summary.md"));
     let _ = fs::remove_dir_all(&out);
     let _ = fs::remove_file(&summary);

@@ -160,6 +160,7 @@ fn packages() -> Vec<String> {
         .collect()
 }
 
+/// Those of the workflows have a test of their own, cli::workflows.
 #[test]
 fn the_commands_of_every_document_parse() {
     let Some(files) = repository() else { return };
@@ -174,26 +175,11 @@ fn the_commands_of_every_document_parse() {
                 .enumerate()
                 .map(|(index, line)| (index + 1, line.to_owned()))
                 .collect(),
-            file if file.starts_with(".github/workflows/") => steps(text),
             _ => continue,
         };
         offences.extend(check(file, &commands, &packages));
     }
     none(&offences);
-}
-
-/// Command lines of a workflow: whatever starts with cargo, after `run:` or on a line of its own.
-fn steps(text: &str) -> Vec<(usize, String)> {
-    let lines = text.lines().enumerate().map(|(index, line)| {
-        (
-            index + 1,
-            line.trim().trim_start_matches("- ").trim_start_matches("run: "),
-        )
-    });
-    lines
-        .filter(|(_, line)| line.starts_with("cargo "))
-        .map(|(number, line)| (number, line.to_owned()))
-        .collect()
 }
 
 /// The examples below `--help` of every verb; two spaces and more part a command from what is said about it.

@@ -52,8 +52,8 @@ const IMPORTS: &[(&str, &str)] = &[
 
 /// Rooms that turn values into values. They can be tested without a machine, and a plan made by them is made without touching one.
 const PURE: &[&str] = &[
-    "attest", "audit", "culprit", "deb", "elf", "error", "isa", "oci", "plan", "policy", "release", "report",
-    "target", "units",
+    "attest", "audit", "culprit", "deb", "elf", "error", "isa", "oci", "plan", "policy", "release", "report", "target",
+    "units",
 ];
 
 /// What a pure room may not name: paths, and macros and methods as [`Source::paths`] writes them.
