@@ -12,6 +12,7 @@ use crate::target::{Base, Platform};
 
 mod boot;
 mod ci;
+mod push;
 
 /// From source to an image that runs on a Raspberry Pi Zero.
 #[derive(Debug, Parser)]
@@ -59,6 +60,8 @@ pub struct Global {
 pub enum Verb {
     /// Compile, audit, assemble and publish images
     Image(ImageArgs),
+    /// Make images of all platforms and publish them in a registry: Docker Hub or any other
+    Push(PushArgs),
     /// Compare what the images built so far cost
     Size(SizeArgs),
     /// Where bases come from: list, lock, update, verify, export
@@ -89,16 +92,22 @@ pub enum Verb {
 
 /// `cargo xtask image`.
 #[derive(Debug, Default, Args)]
-#[command(after_help = "\
-DEST is oci:PATH (an image layout), docker-archive:PATH (what `docker load` and skopeo read), or docker-daemon:NAME[:TAG].
-Each image is one line on stdout: its destination and digest.
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+DEST is oci:PATH (an image layout), docker-archive:PATH (what `docker load` and skopeo read), docker-daemon:NAME[:TAG], or
+docker://REFERENCE (a registry; all platforms become one index). Each image is one line on stdout: its
+destination and digest.
 
 Examples:
   cargo xtask image --base debian --with busybox
   cargo xtask image --base alpine --base-image alpine-minirootfs-3.24.2-armhf.tar.gz
   cargo xtask image --platform linux/arm/v6 --platform linux/amd64 --to oci:/tmp/blog
-  cargo xtask image --dry-run --json")]
+  cargo xtask image --dry-run --json"
+)]
 pub struct ImageArgs {
+    #[command(subcommand)]
+    pub verb: Option<ImageVerb>,
     /// Base image: scratch, alpine, raspbian or debian [default: xtask.toml]
     #[arg(long = "base", value_name = "BASE")]
     pub bases: Vec<Base>,
@@ -135,6 +144,16 @@ pub struct ImageArgs {
     /// Print JSON: the plan with --dry-run, else one object an image
     #[arg(long)]
     pub json: bool,
+    /// The platforms are those of xtask.toml: what a base has no program for is left out
+    #[arg(skip)]
+    pub where_possible: bool,
+}
+
+/// Verbs about images that are there.
+#[derive(Debug, Subcommand)]
+pub enum ImageVerb {
+    /// Say which image of an index each machine and engine would take
+    Resolve(ResolveArgs),
 }
 
 /// `cargo xtask size`.
@@ -227,6 +246,7 @@ pub enum Isolation {
 
 pub use boot::BootArgs;
 pub use ci::{CiArgs, CiStep, DistArgs, PlanArgs};
+pub use push::{Engine, Host, PushArgs, ResolveArgs};
 
 /// `cargo xtask audit`.
 #[derive(Debug, Args)]

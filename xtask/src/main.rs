@@ -51,6 +51,7 @@ fn context(global: &Global, verbosity: Verbosity) -> Result<Cx> {
 fn run(cx: &Cx, verb: Verb) -> Result<Outcome> {
     match verb {
         Verb::Image(args) => verb::image::run(cx, &args),
+        Verb::Push(args) => verb::push::run(cx, &args),
         Verb::Size(args) => verb::size::run(cx, &args),
         Verb::Base(base) => verb::base::run(cx, &base),
         Verb::Run(args) => verb::run::run(cx, &args),

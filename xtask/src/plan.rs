@@ -1,6 +1,8 @@
 //! The plan: everything that `cargo xtask image` will do, decided before anything is done. Pure and serialisable;
 //! `--dry-run` prints it, and the run follows the same value.
 
+pub mod tags;
+
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
@@ -59,6 +61,8 @@ pub struct Request {
     pub base_image: Option<Location>,
     /// `--std`.
     pub std: Option<StdChoice>,
+    /// `platforms` are a wish that nobody wrote out: what a base has no program for is left out.
+    pub where_possible: bool,
 }
 
 /// All the work of one run.
@@ -178,6 +182,9 @@ pub fn resolve(
     for &base in &bases {
         for &platform in &platforms {
             let Some(target) = base.target(platform) else {
+                if request.where_possible && base.platforms().any(|platform| platforms.contains(&platform)) {
+                    continue;
+                }
                 let known: Vec<String> = base.platforms().map(|platform| platform.to_string()).collect();
                 return Err(format!(
                     "there is no base {base} for {platform}, only for {}: for {platform} take `--base debian`",
@@ -223,6 +230,17 @@ pub fn resolve(
             "--to docker-daemon:NAME names one image, and this makes several: use --load, which gives each its own tag"
                 .to_owned(),
         );
+    }
+    if bases.len() > 1
+        && let Some(Destination::Registry(reference)) = request
+            .destinations
+            .iter()
+            .find(|to| matches!(to, Destination::Registry(_)))
+    {
+        return Err(format!(
+            "--to docker://{reference} names the images of one base, and this makes several: use `cargo xtask push`, which gives \
+             each base its own tags"
+        ));
     }
     let std = request.std.unwrap_or(StdChoice::Auto);
     let triples: BTreeSet<&str> = images.iter().map(|image| image.triple.as_str()).collect();
@@ -393,6 +411,30 @@ mod tests {
             let error = resolve(&request(bases), &policy(), &facts(), none).unwrap_err();
             assert!(error.contains("which kind it is"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_registry_takes_the_platforms_of_one_base() {
+        let request = |bases: &[Base]| Request {
+            bases: bases.to_vec(),
+            platforms: vec![Platform::ArmV6, Platform::Arm64],
+            destinations: vec!["docker://localhost:5000/blog:1".parse().unwrap()],
+            ..Request::default()
+        };
+        let plan = resolve(&request(&[Base::Scratch]), &policy(), &facts(), none).unwrap();
+        assert_eq!(plan.images.len(), 2);
+        let error = resolve(&request(&[Base::Scratch, Base::Alpine]), &policy(), &facts(), none).unwrap_err();
+        assert!(error.contains("use `cargo xtask push`"), "{error}");
+        // What nobody wrote out is left out where a base has no program for it; what nobody has is an error all the same.
+        let wish = |platforms: &[Platform]| Request {
+            bases: vec![Base::Raspbian],
+            platforms: platforms.to_vec(),
+            where_possible: true,
+            ..Request::default()
+        };
+        let plan = resolve(&wish(&Platform::ALL), &policy(), &facts(), none).unwrap();
+        assert_eq!(plan.images.len(), 1);
+        assert!(resolve(&wish(&[Platform::Amd64]), &policy(), &facts(), none).is_err());
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct Policy {
     pub defaults: Defaults,
     /// What a release consists of.
     pub release: ReleasePolicy,
+    /// What `cargo xtask push` publishes, and where.
+    pub push: PushPolicy,
     /// What the audit allows.
     pub audit: AuditPolicy,
     /// How bases are composed.
@@ -146,6 +148,21 @@ pub struct ReleasePolicy {
     /// Bases of the images.
     pub bases: Vec<Base>,
     /// Platforms; each base has those of them that exist for it.
+    pub platforms: Vec<Platform>,
+}
+
+/// `[push]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PushPolicy {
+    /// `--repository`: where images go, without a tag. Empty says nothing.
+    pub repositories: Vec<String>,
+    /// `--base`.
+    pub bases: Vec<Base>,
+    /// The base whose tags stand without its name, and which `latest` means.
+    #[serde(rename = "default-base")]
+    pub default_base: Base,
+    /// `--platform`; what a base has no program for is left out.
     pub platforms: Vec<Platform>,
 }
 
@@ -487,6 +504,9 @@ impl Policy {
         }
         if policy.defaults.bases.is_empty() || policy.defaults.platforms.is_empty() {
             return Err("defaults: at least one base and one platform are needed".to_owned());
+        }
+        if policy.push.bases.is_empty() || policy.push.platforms.is_empty() {
+            return Err("push: at least one base and one platform are needed".to_owned());
         }
         Ok(policy)
     }

@@ -73,20 +73,28 @@ impl Ui {
     /// A step of the work, in cargo's style: `    Packing blog (2.0 MB)`.
     pub fn step(&self, verb: &str, message: &str) {
         if self.verbosity > Verbosity::Quiet {
-            eprintln!("{} {message}", self.paint("1;32", &format!("{verb:>12}")));
+            self.line(&format!("{} {message}", self.paint("1;32", &format!("{verb:>12}"))));
+        }
+    }
+
+    /// A line above the bars that are being drawn.
+    fn line(&self, line: &str) {
+        match self.terminal {
+            true => self.bars.suspend(|| eprintln!("{line}")),
+            false => eprintln!("{line}"),
         }
     }
 
     /// Something that was decided or noticed.
     pub fn note(&self, message: &str) {
         if self.verbosity > Verbosity::Quiet {
-            eprintln!("{} {message}", self.paint("1;36", "note:"));
+            self.line(&format!("{} {message}", self.paint("1;36", "note:")));
         }
     }
 
     /// Something that the user may want to change.
     pub fn warn(&self, message: &str) {
-        eprintln!("{} {message}", self.paint("1;33", "warning:"));
+        self.line(&format!("{} {message}", self.paint("1;33", "warning:")));
     }
 
     /// A command that is about to run; shown with `-v`.

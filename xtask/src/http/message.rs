@@ -3,8 +3,10 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use url::Url;
@@ -28,6 +30,49 @@ pub enum Body {
         /// How many.
         length: u64,
     },
+    /// A part of bytes that others use as well, and who wants to know how many of them went out.
+    Part {
+        /// All bytes.
+        bytes: Arc<[u8]>,
+        /// Those that are sent.
+        range: Range<usize>,
+        /// Is told of each read. A body that is sent again is counted again.
+        watch: Watch,
+    },
+}
+
+/// Is told how many bytes were just read to be sent.
+#[derive(Clone)]
+pub struct Watch(Arc<dyn Fn(u64) + Send + Sync>);
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
+    }
+}
+
+impl Watch {
+    /// Calls `count` for each read.
+    pub fn new(count: impl Fn(u64) + Send + Sync + 'static) -> Self {
+        Watch(Arc::new(count))
+    }
+}
+
+/// A part of shared bytes as a reader.
+struct Part {
+    bytes: Arc<[u8]>,
+    left: Range<usize>,
+    watch: Watch,
+}
+
+impl Read for Part {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = buffer.len().min(self.left.len());
+        buffer[..count].copy_from_slice(&self.bytes[self.left.start..self.left.start + count]);
+        self.left.start += count;
+        (self.watch.0)(count as u64);
+        Ok(count)
+    }
 }
 
 impl fmt::Debug for Body {
@@ -44,6 +89,7 @@ impl Body {
             Body::Empty => 0,
             Body::Bytes(bytes) => bytes.len() as u64,
             Body::File { length, .. } => *length,
+            Body::Part { range, .. } => range.len() as u64,
         }
     }
 
@@ -57,6 +103,19 @@ impl Body {
                 let mut file = File::open(path).context(named)?;
                 file.seek(SeekFrom::Start(*offset)).context(named)?;
                 Some(Box::new(file.take(*length)))
+            }
+            Body::Part { bytes, range, watch } => {
+                if range.start > range.end || range.end > bytes.len() {
+                    return Err(Error::new(format!(
+                        "there are {} bytes, and {range:?} of them are to be sent",
+                        bytes.len()
+                    )));
+                }
+                Some(Box::new(Part {
+                    bytes: Arc::clone(bytes),
+                    left: range.clone(),
+                    watch: watch.clone(),
+                }))
             }
         })
     }
@@ -155,7 +214,7 @@ impl Request {
     }
 
     /// The same request at another place, which gets no credentials if it belongs to somebody else.
-    pub(super) fn redirected(&self, target: Url) -> Result<Self> {
+    pub fn redirected(&self, target: Url) -> Result<Self> {
         let mut request = self.clone();
         if self.url.scheme() == "https" && target.scheme() != "https" {
             return Err(Error::new(format!(
@@ -251,6 +310,11 @@ impl Response {
     /// `Content-Length`, if it is given.
     pub fn content_length(&self) -> Option<u64> {
         self.text_header("content-length")?.parse().ok()
+    }
+
+    /// How long the server asks to wait, if it does.
+    pub fn retry_after(&self, now: SystemTime) -> Option<Duration> {
+        super::retry::retry_after(&self.headers, now)
     }
 
     /// Where a redirect of GET or HEAD leads.

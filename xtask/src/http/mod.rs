@@ -26,7 +26,7 @@ use url::Url;
 
 pub use download::{Checksum, Opener, Wanted};
 pub use failure::clean;
-pub use message::{Body, Request, Response, same_origin, shown};
+pub use message::{Body, Request, Response, Watch, same_origin, shown};
 pub use retry::{Retry, SystemTimer, Timer, Tries};
 pub use secret::Secret;
 pub use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};

@@ -107,9 +107,10 @@ impl Tries {
         self.count < self.retry.attempts && after.is_none_or(|after| after <= self.retry.patience)
     }
 
-    /// The same for who does not know whether it may pass: gives the error back when the attempts are used up.
-    pub fn pause(&mut self, client: &Client, cx: &Cx, error: Error) -> Result<()> {
-        self.again(client.timer().as_ref(), Failure::later(error), None, &cx.ui)
+    /// The same for who does not know whether it may pass: waits, at least as long as the server asks for, or gives the error back
+    /// when the attempts are used up.
+    pub fn pause(&mut self, client: &Client, cx: &Cx, error: Error, after: Option<Duration>) -> Result<()> {
+        self.again(client.timer().as_ref(), Failure::later(error), after, &cx.ui)
     }
 
     /// Waits before the next attempt, or gives the failure back as the error of them all.

@@ -9,6 +9,7 @@ pub mod layer;
 pub mod layout;
 pub mod location;
 pub mod overlay;
+pub mod pick;
 pub mod reference;
 pub mod time;
 pub mod tree;

@@ -37,7 +37,9 @@ pub enum ReferenceError {
     #[error("`{0}` names no digest after the `@`: expected `sha256:` and 64 lower-case hex digits")]
     Digest(String),
     /// A destination without a known scheme.
-    #[error("unknown destination `{0}`: expected oci:PATH, docker-archive:PATH or docker-daemon:NAME[:TAG]")]
+    #[error(
+        "unknown destination `{0}`: expected oci:PATH, docker-archive:PATH, docker-daemon:NAME[:TAG] or docker://REFERENCE"
+    )]
     Scheme(String),
     /// A base image of a kind that is not known.
     #[error(
@@ -98,6 +100,11 @@ fn valid_tag(tag: &str) -> bool {
     (1..=128).contains(&tag.len())
         && word(bytes[0])
         && bytes.iter().all(|&byte| word(byte) || byte == b'.' || byte == b'-')
+}
+
+/// Whether a text could be a tag.
+pub fn is_tag(text: &str) -> bool {
+    valid_tag(text)
 }
 
 fn is_host(part: &str) -> bool {
@@ -170,6 +177,8 @@ pub enum Destination {
     DockerArchive(String),
     /// `docker-daemon:NAME[:TAG]`: loaded into a running engine.
     DockerDaemon(ImageName),
+    /// `docker://[REGISTRY/]REPOSITORY[:TAG]`: pushed.
+    Registry(Reference),
 }
 
 impl fmt::Display for Destination {
@@ -178,6 +187,7 @@ impl fmt::Display for Destination {
             Destination::OciLayout(path) => write!(f, "oci:{path}"),
             Destination::DockerArchive(path) => write!(f, "docker-archive:{path}"),
             Destination::DockerDaemon(name) => write!(f, "docker-daemon:{name}"),
+            Destination::Registry(reference) => write!(f, "docker://{reference}"),
         }
     }
 }
@@ -194,6 +204,13 @@ impl FromStr for Destination {
             Some(("oci", rest)) => path(rest).map(Destination::OciLayout),
             Some(("docker-archive", rest)) => path(rest).map(Destination::DockerArchive),
             Some(("docker-daemon", rest)) => rest.parse().map(Destination::DockerDaemon),
+            Some(("docker", rest)) if rest.starts_with("//") => {
+                let reference: Reference = rest[2..].parse()?;
+                match reference.digest() {
+                    Some(_) => Err(ReferenceError::HasDigest(text.to_owned())),
+                    None => Ok(Destination::Registry(reference)),
+                }
+            }
             _ => Err(ReferenceError::Scheme(text.to_owned())),
         }
     }
@@ -274,11 +291,19 @@ mod tests {
 
     #[test]
     fn destinations_round_trip_and_errors_list_the_known() {
-        for text in ["oci:target/images", "docker-archive:a b:c.tar", "docker-daemon:blog:1"] {
+        for text in [
+            "oci:target/images",
+            "docker-archive:a b:c.tar",
+            "docker-daemon:blog:1",
+            "docker://localhost:5000/me/blog:1",
+        ] {
             assert_eq!(text.parse::<Destination>().unwrap().to_string(), text);
         }
         let error = |text: &str| text.parse::<Destination>().unwrap_err().to_string();
-        assert!(error("docker://me/blog").contains("expected oci:PATH, docker-archive:PATH or docker-daemon:NAME"));
+        assert!(error("docker:me/blog").contains("expected oci:PATH, docker-archive:PATH, docker-daemon:NAME"));
+        let digest = Digest::of(b"");
+        assert!(error(&format!("docker://me/blog@{digest}")).contains("has none yet"));
+        assert!(error("docker://Me/blog!").contains("not an image name"));
         assert!(error("images").contains("unknown destination `images`"));
         assert!(error("oci:").contains("needs a path"));
         assert!(error("docker-daemon:").contains("not an image name"));

@@ -13,6 +13,7 @@ use crate::error::{Context, Error, Result};
 use crate::http::{Checksum, HeaderValue, Request, StatusCode, Wanted, header};
 use crate::oci::image::BaseImage;
 use crate::oci::layer::{Layer, Limits};
+use crate::oci::pick::Said;
 use crate::oci::{Digest, Reference, media};
 use crate::target::Platform;
 
@@ -126,6 +127,25 @@ impl Registry {
             config,
             layers,
         })
+    }
+
+    /// What a reference names: an index or a manifest, with its digest. Nothing else is fetched.
+    pub fn inspect(&self, cx: &Cx, reference: &Reference) -> Result<(Digest, Document)> {
+        let found = self.document(cx, reference)?;
+        Ok((found.digest, found.document))
+    }
+
+    /// The platform that the configuration of an image says; `None` for an index.
+    pub fn platform(&self, cx: &Cx, reference: &Reference) -> Result<Option<Said>> {
+        let Document::Manifest { config, .. } = self.document(cx, reference)?.document else {
+            return Ok(None);
+        };
+        let path = self.blob(cx, reference, &config, "configuration", CONFIG)?;
+        let bytes = std::fs::read(&path).context(|| format!("cannot read {}", path.display()))?;
+        let said = serde_json::from_slice(&bytes);
+        Ok(Some(
+            said.context(|| format!("{reference}: its configuration is malformed"))?,
+        ))
     }
 
     fn choose(&self, cx: &Cx, reference: &Reference, platform: Platform, variants: Variants) -> Result<Chosen> {

@@ -22,24 +22,9 @@ struct One {
 
 /// The error for an answer that was not hoped for: what the registry says, and what to do.
 pub fn refusal(mut response: Response, reference: &Reference) -> Error {
-    let start = response.start();
-    // The bodies of 429 are plain text, those of proxies are pages; only some are the specification's JSON.
-    let said = match serde_json::from_slice::<Errors>(&start) {
-        Ok(Errors { errors }) => {
-            let one = |one: &One| match (one.code.as_str(), one.message.as_str()) {
-                (code, "") => code.to_owned(),
-                ("", message) => message.to_owned(),
-                (code, message) => format!("{code}, {message}"),
-            };
-            clean(&errors.iter().map(one).collect::<Vec<_>>().join("; "))
-        }
-        Err(_) => match start.trim_ascii_start().starts_with(b"<") {
-            true => String::new(),
-            false => clean(&String::from_utf8_lossy(&start)),
-        },
-    };
     let (registry, hub) = (reference.registry(), reference.registry() == HUB);
     let limit = response.text_header("ratelimit-limit").map(clean);
+    let said = said(&mut response);
     let error = response.describe(&said);
     match response.status() {
         StatusCode::NOT_FOUND => error
@@ -62,5 +47,31 @@ pub fn refusal(mut response: Response, reference: &Reference) -> Error {
             .context(format!("{registry} has had enough requests for now"))
             .hint("wait a while, or log in"),
         _ => error,
+    }
+}
+
+/// The same without advice: method, address, status, and what the registry says.
+pub(super) fn answered(mut response: Response) -> Error {
+    let said = said(&mut response);
+    response.describe(&said)
+}
+
+/// What a registry says in the body of such an answer.
+fn said(response: &mut Response) -> String {
+    let start = response.start();
+    // The bodies of 429 are plain text, those of proxies are pages; only some are the specification's JSON.
+    match serde_json::from_slice::<Errors>(&start) {
+        Ok(Errors { errors }) => {
+            let one = |one: &One| match (one.code.as_str(), one.message.as_str()) {
+                (code, "") => code.to_owned(),
+                ("", message) => message.to_owned(),
+                (code, message) => format!("{code}, {message}"),
+            };
+            clean(&errors.iter().map(one).collect::<Vec<_>>().join("; "))
+        }
+        Err(_) => match start.trim_ascii_start().starts_with(b"<") {
+            true => String::new(),
+            false => clean(&String::from_utf8_lossy(&start)),
+        },
     }
 }

@@ -19,6 +19,7 @@ pub mod doctor;
 pub mod explain;
 pub mod image;
 pub mod plan;
+pub mod push;
 pub mod run;
 pub mod setup;
 pub mod size;

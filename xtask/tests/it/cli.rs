@@ -13,6 +13,7 @@ mod cache;
 mod input;
 mod places;
 mod provision;
+mod push;
 mod sizes;
 mod triples;
 mod whole;

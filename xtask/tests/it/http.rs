@@ -1,6 +1,7 @@
 //! The HTTP client against servers that misbehave, certificates that nobody knows, and proxies.
 
 pub mod server;
+pub mod wire;
 
 use std::path::Path;
 use std::sync::Arc;

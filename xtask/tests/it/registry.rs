@@ -11,6 +11,7 @@ use std::time::Duration;
 
 pub use content::Content;
 use content::tar;
+pub use real::{Real, USERS};
 use xtask::cx::Cx;
 use xtask::error::Error;
 use xtask::http::{Client, Options, Proxies, Secret};

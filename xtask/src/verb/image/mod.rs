@@ -1,6 +1,7 @@
 //! `cargo xtask image`: plan, compile, audit, assemble, publish.
 
 mod publish;
+mod resolve;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +14,7 @@ use crate::audit::verdict::Verdict;
 use crate::audit::{Binary, Expectation};
 use crate::base;
 use crate::cache::key_of;
-use crate::cli::ImageArgs;
+use crate::cli::{ImageArgs, ImageVerb};
 use crate::compile::{Artifact, compile};
 use crate::context;
 use crate::cx::Cx;
@@ -26,6 +27,7 @@ use crate::plan::{self, ImagePlan, Plan, Request};
 use crate::policy::Policy;
 use crate::publish::daemon::Daemon;
 use crate::publish::{archive, layout};
+use crate::registry::Registry;
 use crate::toolchain::rust_std::{self, Compiler};
 use crate::toolchain::zig::{self, Zig};
 use crate::ui::bytes;
@@ -56,6 +58,9 @@ pub struct Made {
 
 /// Runs the verb.
 pub fn run(cx: &Cx, args: &ImageArgs) -> Result<Outcome> {
+    if let Some(ImageVerb::Resolve(args)) = &args.verb {
+        return resolve::run(cx, args);
+    }
     let policy = policy(cx)?;
     let compiler = Compiler::detect(cx)?;
     let plan = resolve(cx, args, &policy, &compiler)?;
@@ -99,6 +104,7 @@ pub fn resolve(cx: &Cx, args: &ImageArgs, policy: &Policy, compiler: &Compiler) 
         with: args.with.clone(),
         base_image: args.base_image.clone(),
         std: args.std,
+        where_possible: args.where_possible,
     };
     plan::resolve(&request, policy, &facts, |triple, choice| {
         rust_std::ready(cx, compiler, triple, choice)
@@ -345,6 +351,10 @@ fn check_destinations(cx: &Cx, plan: &Plan) -> Result<()> {
             Destination::DockerArchive(path) => archive::check(&place(cx, path))?,
             Destination::DockerDaemon(_) => {
                 Daemon::from_environment()?;
+            }
+            // A wrong password is found here, not after the work.
+            Destination::Registry(reference) => {
+                Registry::from_environment().push_to(cx, reference).named(reference)?;
             }
         }
     }

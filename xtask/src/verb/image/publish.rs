@@ -6,10 +6,12 @@ use super::Finished;
 use crate::attest::Attestation;
 use crate::cx::Cx;
 use crate::error::Result;
-use crate::oci::{Destination, Digest, Image, ImageName};
+use crate::oci::{Destination, Digest, Image, ImageName, Reference};
 use crate::publish::daemon::Daemon;
 use crate::publish::{archive, attestations, layout};
+use crate::registry::{Journal, Registry};
 use crate::verb::place;
+use crate::verb::push::{JOURNAL, indexed};
 
 /// Writes every image to its destinations. Returns the references of each.
 pub(super) fn publish(cx: &Cx, images: &[Finished<'_>]) -> Result<Vec<Vec<String>>> {
@@ -59,10 +61,29 @@ pub(super) fn publish(cx: &Cx, images: &[Finished<'_>]) -> Result<Vec<Vec<String
                 }
                 continue;
             }
+            Destination::Registry(reference) => {
+                let pushed = push(cx, reference, members.iter().map(|&i| &images[i]))?;
+                members
+                    .iter()
+                    .for_each(|&index| references[index].push(format!("docker://{pushed}")));
+                continue;
+            }
         }
         for &index in members {
             references[index].push(format!("{text}@{}", images[index].image.manifest().digest()));
         }
     }
     Ok(references)
+}
+
+/// The tag names an index, also of one image: the attestations are in it.
+fn push<'a>(cx: &Cx, to: &Reference, images: impl Iterator<Item = &'a Finished<'a>>) -> Result<Reference> {
+    let images: Vec<&Finished<'_>> = images.collect();
+    let registry = Registry::from_environment();
+    let push = registry
+        .push_to(cx, to)
+        .mounting(images.iter().filter_map(|finished| finished.origin.parse().ok()))
+        .journal(Journal::at(cx.root.join(JOURNAL)));
+    let pushed = push.index(&indexed(&images)?)?;
+    Ok(to.with_digest(pushed.digest))
 }

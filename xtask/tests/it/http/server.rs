@@ -256,7 +256,10 @@ fn serve(stream: impl Read + Write, raw: &TcpStream, seen: &Mutex<Vec<Seen>>, ha
         let has_length = reply
             .headers
             .iter()
-            .any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+            // Chunked is what comes without a length; only HEAD, which has no body, is answered so here.
+            .any(|(name, _)| {
+                name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("transfer-encoding")
+            });
         for (name, value) in &reply.headers {
             write!(out.0, "{name}: {value}\r\n")?;
         }

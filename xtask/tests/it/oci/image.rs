@@ -11,6 +11,14 @@ use xtask::target::Platform;
 
 pub const EPOCH: u64 = 1_700_000_000;
 
+/// The sample after a change of its program.
+pub fn changed(platform: Platform) -> Image {
+    let stage = evaluate(include_str!("../../../../docker/Dockerfile"), &BTreeMap::new(), "final").unwrap();
+    let program = EntryKind::File(b"another program".to_vec());
+    let files = files().with(Some("compile"), "out/blog", program, 0o700);
+    assemble(BaseImage::scratch(), &stage, &files, platform, EPOCH, &BTreeMap::new()).unwrap()
+}
+
 pub fn files() -> MemoryFiles {
     let file = |text: &str| EntryKind::File(text.as_bytes().to_vec());
     MemoryFiles::default()

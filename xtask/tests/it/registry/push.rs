@@ -1,5 +1,9 @@
 //! Pushing, to a registry with a script of faults and to Debian's.
 
+mod faults;
+mod pulled;
+mod resume;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -9,7 +13,7 @@ use xtask::cx::Cx;
 use xtask::error::Error;
 use xtask::oci::layer::Limits;
 use xtask::oci::{Digest, Image, ImageIndex, Reference, layout, media};
-use xtask::registry::{Places, Registry, Sent, Variants};
+use xtask::registry::{Content as Wanted, Places, Registry, Sent, Variants};
 use xtask::shell::Shell;
 use xtask::target::Platform;
 
@@ -142,13 +146,14 @@ fn take(state: &mut State, seen: &Seen) -> Reply {
 fn push_blob(server: &Server, bytes: &[u8], from: Option<&str>) -> Result<Sent, Error> {
     let dir = tempfile::tempdir().unwrap();
     let (to, from) = (reference(server, "a/b"), from.map(|from| reference(server, from)));
-    anonymous().push_blob(
-        &cx(dir.path()),
-        &to,
-        Digest::of(bytes),
-        &Arc::from(bytes),
-        from.as_ref(),
-    )
+    anonymous()
+        .push_to(&cx(dir.path()), &to)
+        .mounting(from)
+        .blob(&wanted(bytes))
+}
+
+fn wanted(bytes: &[u8]) -> Wanted {
+    Wanted::new(Arc::from(bytes), Digest::of(bytes), "a blob")
 }
 
 fn reference(server: &Server, rest: &str) -> Reference {
@@ -341,7 +346,7 @@ fn a_push_that_cannot_be_is_given_up_and_says_why() {
     };
     let (error, requests) = with(Box::new(denied));
     assert!(
-        error.contains("is refused") && error.contains("DENIED, read only"),
+        error.contains("you may not push to") && error.contains("DENIED, read only"),
         "{error}"
     );
     assert_eq!(requests, 2);
@@ -438,13 +443,9 @@ fn uploads_elsewhere_get_no_credentials() {
     let dir = tempfile::tempdir().unwrap();
     let bytes = noise(1000);
     let registry = registry(&Waits::new(), password(&server.host()));
-    let sent = registry.push_blob(
-        &cx(dir.path()),
-        &reference(&server, "a/b"),
-        Digest::of(&bytes),
-        &Arc::from(&bytes[..]),
-        None,
-    );
+    let sent = registry
+        .push_to(&cx(dir.path()), &reference(&server, "a/b"))
+        .blob(&wanted(&bytes));
     assert_eq!(sent.unwrap(), Sent::Uploaded);
     assert_eq!(methods(&storage), "PUT");
     assert!(storage.seen()[0].header("authorization").is_none());
@@ -491,7 +492,7 @@ fn an_index_is_pushed_from_the_bottom_up_and_pulled_again() {
     let server = upload_registry(&state, Box::new(|_, _, go| go()));
     let to = reference(&server, "a/b:1.0");
     let cx = cx(&dir.path().join("cache"));
-    let pushed = anonymous().push_index(&cx, &to, &index, None).unwrap();
+    let pushed = anonymous().push_to(&cx, &to).index(&index).unwrap();
     assert_eq!(
         pushed.to_string(),
         format!("{}/a/b@{}", server.host(), index.blob().digest())
@@ -518,7 +519,7 @@ fn an_index_is_pushed_from_the_bottom_up_and_pulled_again() {
     pulled_back(&anonymous(), &cx, &to, &index);
     // Again: nothing but questions and manifests.
     let taken = state.lock().unwrap().taken;
-    anonymous().push_index(&cx, &to, &index, None).unwrap();
+    anonymous().push_to(&cx, &to).index(&index).unwrap();
     assert_eq!(state.lock().unwrap().taken, taken);
     // A registry that forgets a manifest is found out before the tag is set.
     let forgetful = upload_registry(
@@ -530,7 +531,8 @@ fn an_index_is_pushed_from_the_bottom_up_and_pulled_again() {
     );
     let error = text(
         &anonymous()
-            .push_index(&cx, &reference(&forgetful, "a/b:1.0"), &index, None)
+            .push_to(&cx, &reference(&forgetful, "a/b:1.0"))
+            .index(&index)
             .unwrap_err(),
     );
     assert!(error.contains("was pushed, and the registry has nothing"), "{error}");
@@ -548,9 +550,12 @@ fn debians_registry_takes_a_push_and_skopeo_reads_it() {
     let cx = cx(&dir.path().join("cache"));
     let to = real.reference("a/b:1.0");
     let with = |secret: &str| super::real::registry(options(), user(&real.host, secret));
-    let error = text(&with("wr0ng").push_index(&cx, &to, &index, None).unwrap_err());
-    assert!(error.contains("is refused") && !error.contains("wr0ng"), "{error}");
-    with("hunter2").push_index(&cx, &to, &index, None).unwrap();
+    let error = text(&with("wr0ng").push_to(&cx, &to).index(&index).unwrap_err());
+    assert!(
+        error.contains("does not let you push") && !error.contains("wr0ng"),
+        "{error}"
+    );
+    with("hunter2").push_to(&cx, &to).index(&index).unwrap();
     pulled_back(&with("hunter2"), &cx, &to, &index);
     let raw = Shell::new(false)
         .command("skopeo")
@@ -564,7 +569,9 @@ fn debians_registry_takes_a_push_and_skopeo_reads_it() {
     let image = &index.images()[0];
     let layer = &image.layers()[0];
     let sent = with("hunter2")
-        .push_blob(&cx, &other, layer.digest(), layer.blob(), Some(&to))
+        .push_to(&cx, &other)
+        .mounting([to])
+        .blob(&wanted(layer.blob()))
         .unwrap();
     assert_eq!(sent, Sent::Mounted);
 }

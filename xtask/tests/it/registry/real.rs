@@ -26,6 +26,11 @@ pub struct Real {
 impl Real {
     /// Starts one on a free port; `more` is YAML for below `http:` and for `auth:`.
     pub fn start(dir: &Path, tls: Option<&Certificates>, users: Option<&str>) -> Self {
+        Real::start_with(dir, tls, users, "")
+    }
+
+    /// The same with more YAML for below `storage:`.
+    pub fn start_with(dir: &Path, tls: Option<&Certificates>, users: Option<&str>, storage: &str) -> Self {
         // The port is free now; who takes it in between makes the start fail, and another is tried.
         for _ in 0..5 {
             let port = std::net::TcpListener::bind("127.0.0.1:0")
@@ -34,7 +39,7 @@ impl Real {
                 .unwrap()
                 .port();
             let mut config = format!(
-                "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+                "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\n{storage}http:\n  addr: 127.0.0.1:{port}\n",
                 dir.join("storage").display()
             );
             if let Some(certificates) = tls {

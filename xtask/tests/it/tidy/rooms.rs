@@ -30,7 +30,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("plan", "oci policy target workspace::Facts"),
     ("policy", "audit target"),
     ("publish", "attest cache engine error oci ui"),
-    ("registry", "cx error http oci target"),
+    ("registry", "cache cx error http oci target ui"),
     ("release", "policy target"),
     ("report", "elf oci policy units"),
     ("run", "cache cx error oci publish shell target toolchain ui"),

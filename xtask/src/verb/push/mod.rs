@@ -1,0 +1,311 @@
+//! `cargo xtask push`: images of all platforms, one index for each base, into registries.
+//!
+//! Everything is there by digest, and was read back, before the first tag is set; the tags that move are set last of all.
+
+mod dry;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::attest::manifest;
+use crate::cli::{ImageArgs, PushArgs};
+use crate::cx::Cx;
+use crate::error::{Context, Error, Result};
+use crate::oci::image::{Blob, ImageIndex};
+use crate::oci::{Digest, Reference};
+use crate::plan::Plan;
+use crate::plan::tags::{Tags, tags};
+use crate::policy::Policy;
+use crate::registry::{Content, Cost, Journal, Push, Registry, Tagged};
+use crate::target::Base;
+use crate::toolchain::rust_std::Compiler;
+use crate::verb::image::{self, Finished};
+use crate::verb::{Outcome, policy};
+
+/// Where it is noted how far uploads came, below the workspace.
+pub const JOURNAL: &str = "target/push";
+
+/// What is published of one base.
+struct Publication {
+    base: Base,
+    index: ImageIndex,
+    tags: Tags,
+}
+
+impl Publication {
+    /// Tags that do not move, with what they name.
+    fn exact(&self) -> impl Iterator<Item = (&str, &Blob)> {
+        let of = |platform| {
+            self.index
+                .images()
+                .iter()
+                .find(move |image| image.platform() == platform)
+        };
+        let platforms = self.tags.platforms.iter();
+        let platforms = platforms.filter_map(move |(platform, tag)| Some((tag.as_str(), of(*platform)?.manifest())));
+        platforms.chain(self.tags.exact.iter().map(|tag| (tag.as_str(), self.index.blob())))
+    }
+
+    /// Tags that move.
+    fn floating(&self) -> impl Iterator<Item = (&str, &Blob)> {
+        self.tags.floating.iter().map(|tag| (tag.as_str(), self.index.blob()))
+    }
+}
+
+/// What is told of one base in one repository.
+#[derive(Serialize)]
+struct Told {
+    repository: String,
+    base: Base,
+    /// `NAME:TAG@DIGEST`, what stdout has without --json.
+    reference: String,
+    /// Of the index.
+    digest: Digest,
+    tags: Vec<String>,
+    images: Vec<TellImage>,
+    /// Attestations, in the index and beside it.
+    attached: Vec<Digest>,
+}
+
+#[derive(Serialize)]
+struct TellImage {
+    platform: String,
+    digest: Digest,
+    tags: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Report {
+    schema: u32,
+    indexes: Vec<Told>,
+    /// Over all repositories.
+    cost: Cost,
+}
+
+/// Runs the verb.
+pub fn run(cx: &Cx, args: &PushArgs) -> Result<Outcome> {
+    let policy = policy(cx)?;
+    let repositories = repositories(&policy, args)?;
+    let compiler = Compiler::detect(cx)?;
+    let wanted = image_args(&policy, args);
+    let plan = image::resolve(cx, &wanted, &policy, &compiler)?;
+    let tags = all_tags(&policy, args, &plan)?;
+    clean(&plan, args)?;
+    let registry = Registry::from_environment();
+    for to in &repositories {
+        cx.ui.step("Asking", &to.name());
+        // A wrong password or name is found before the work.
+        push_to(cx, &registry, to, &[], &[]).named(to)?;
+    }
+    let Some(finished) = image::finish(cx, &wanted, &policy, &plan, &compiler)? else {
+        return Ok(Outcome::Findings);
+    };
+    let origins: Vec<Reference> = finished.iter().filter_map(|one| one.origin.parse().ok()).collect();
+    let publications = publications(&finished, tags)?;
+    if args.dry_run {
+        return dry::run(cx, &registry, &repositories, &origins, &publications, args.json);
+    }
+    let mut report = Report {
+        schema: 1,
+        indexes: Vec::new(),
+        cost: Cost::default(),
+    };
+    for (at, to) in repositories.iter().enumerate() {
+        let push = push_to(cx, &registry, to, &origins, &repositories[..at]);
+        publish(cx, &push, to, &publications)?;
+        let cost = push.cost();
+        report.cost.bytes += cost.bytes;
+        report.cost.requests += cost.requests;
+        let sent = crate::ui::bytes(cost.bytes);
+        cx.ui.step(
+            "Pushed",
+            &format!("{}: {sent} in {} requests", to.name(), cost.requests),
+        );
+        for publication in &publications {
+            let told = tell(to, publication)?;
+            if !args.json {
+                cx.ui.result(&told.reference);
+            }
+            report.indexes.push(told);
+        }
+    }
+    if args.json {
+        cx.ui.result(&serde_json::to_string_pretty(&report)?);
+    }
+    Ok(Outcome::Fine)
+}
+
+/// A push that mounts what the repositories before it, or the base's own, have.
+fn push_to<'a>(
+    cx: &'a Cx,
+    registry: &'a Registry,
+    to: &'a Reference,
+    origins: &[Reference],
+    before: &[Reference],
+) -> Push<'a> {
+    registry
+        .push_to(cx, to)
+        .mounting(before.iter().chain(origins).cloned())
+        .journal(Journal::at(cx.root.join(JOURNAL)))
+}
+
+/// Blobs, documents, tags that do not move, tags that do.
+fn publish(cx: &Cx, push: &Push<'_>, to: &Reference, publications: &[Publication]) -> Result<()> {
+    push.blobs(&Content::of_indexes(publications.iter().map(|one| &one.index)))?;
+    publications.iter().try_for_each(|one| push.documents(&one.index))?;
+    let exact = publications.iter().flat_map(Publication::exact);
+    let floating = publications.iter().flat_map(Publication::floating);
+    for (tag, document) in exact.chain(floating) {
+        let what = match push.tag(tag, document)? {
+            Tagged::Same => continue,
+            Tagged::New => String::new(),
+            Tagged::Moved(from) => format!(" (was {from})"),
+        };
+        cx.ui.step("Tagged", &format!("{}:{tag}{what}", to.name()));
+    }
+    Ok(())
+}
+
+/// Where to: the command line's, else those of xtask.toml.
+fn repositories(policy: &Policy, args: &PushArgs) -> Result<Vec<Reference>> {
+    let (named, from) = match args.repositories.is_empty() {
+        true => (&policy.push.repositories, "xtask.toml, [push] repositories"),
+        false => (&args.repositories, "--repository"),
+    };
+    if named.is_empty() {
+        return Err(Error::new("nothing says where the images go")
+            .hint("name it: --repository docker.io/USER/blog, or `repositories` in [push] of xtask.toml"));
+    }
+    let mut found: Vec<Reference> = Vec::new();
+    for text in named {
+        let reference: Reference = text.parse().context(|| from.to_owned()).hint(
+            "a repository is written as for docker: docker.io/USER/blog, ghcr.io/USER/blog, localhost:5000/blog",
+        )?;
+        let last = text.rsplit('/').next().unwrap_or_default();
+        if last.contains([':', '@']) && text.contains('/') || reference.digest().is_some() {
+            return Err(Error::new(format!("{from}: `{text}` has a tag"))
+                .hint("leave it out: the version gives the tags, or --tag does"));
+        }
+        if !found.iter().any(|known| known.name() == reference.name()) {
+            found.push(reference);
+        }
+    }
+    Ok(found)
+}
+
+fn image_args(policy: &Policy, args: &PushArgs) -> ImageArgs {
+    let or = |bases: &Vec<Base>, default: &Vec<Base>| {
+        if bases.is_empty() {
+            default.clone()
+        } else {
+            bases.clone()
+        }
+    };
+    ImageArgs {
+        bases: or(&args.bases, &policy.push.bases),
+        where_possible: args.platforms.is_empty(),
+        platforms: match args.platforms.is_empty() {
+            true => policy.push.platforms.clone(),
+            false => args.platforms.clone(),
+        },
+        ..ImageArgs::default()
+    }
+}
+
+/// The tags of each base. No two bases may claim the same.
+fn all_tags(policy: &Policy, args: &PushArgs, plan: &Plan) -> Result<BTreeMap<Base, Tags>> {
+    let mut bases: BTreeMap<Base, Vec<_>> = BTreeMap::new();
+    for image in &plan.images {
+        bases.entry(image.base).or_default().push(image.platform);
+    }
+    let alone = bases.len() == 1 && !args.tags.is_empty();
+    let named = |(base, platforms): (Base, Vec<_>)| {
+        let plain = alone || base == policy.push.default_base;
+        let tags = tags(&plan.source.version, &args.tags, base, plain, &platforms).map_err(Error::new)?;
+        Ok((base, tags))
+    };
+    let all: BTreeMap<Base, Tags> = bases.into_iter().map(named).collect::<Result<_>>()?;
+    let mut seen = BTreeMap::new();
+    for (base, tags) in &all {
+        for tag in tags.all() {
+            if let Some(other) = seen.insert(tag, *base).filter(|other| other != base) {
+                return Err(
+                    Error::new(format!("the tag `{tag}` would name images of {other} and of {base}"))
+                        .hint("choose another --tag"),
+                );
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// What is published can be made again from the commit that it names.
+fn clean(plan: &Plan, args: &PushArgs) -> Result<()> {
+    let revision = plan.source.revision.as_deref();
+    if args.allow_dirty || args.dry_run || revision.is_some_and(|revision| !revision.ends_with("-dirty")) {
+        return Ok(());
+    }
+    let why = match revision {
+        Some(_) => "files differ from the commit that the images would name",
+        None => "git names no commit that the images are made of",
+    };
+    Err(Error::new(format!("{why}: nobody could make them again")).hint("commit first, or say --allow-dirty"))
+}
+
+fn publications(finished: &[Finished<'_>], mut tags: BTreeMap<Base, Tags>) -> Result<Vec<Publication>> {
+    let mut images: BTreeMap<Base, Vec<&Finished<'_>>> = BTreeMap::new();
+    for one in finished {
+        images.entry(one.planned.base).or_default().push(one);
+    }
+    let publication = |(base, images): (Base, Vec<&Finished<'_>>)| {
+        Ok(Publication {
+            base,
+            index: indexed(&images)?,
+            tags: tags.remove(&base).unwrap_or_default(),
+        })
+    };
+    images.into_iter().map(publication).collect()
+}
+
+/// The index of images, with the attestations of each: in the index, and as referrers.
+pub fn indexed(images: &[&Finished<'_>]) -> Result<ImageIndex> {
+    let mut attached = Vec::new();
+    for one in images {
+        let manifest = one.image.manifest();
+        attached.push(manifest::attached(&one.attestation, manifest.digest()).map_err(Error::new)?);
+        attached.extend(manifest::referrers(&one.attestation, manifest).map_err(Error::new)?);
+    }
+    let images = images.iter().map(|one| one.image.clone()).collect();
+    Ok(ImageIndex::with_attached(images, attached)?)
+}
+
+fn tell(to: &Reference, publication: &Publication) -> Result<Told> {
+    let digest = publication.index.blob().digest();
+    let tag = publication.tags.exact.last().context(|| "an index without a tag")?;
+    let images = publication.index.images().iter().map(|image| {
+        let tags = publication.tags.platforms.iter();
+        let tags = tags.filter(|(platform, _)| *platform == image.platform());
+        TellImage {
+            platform: image.platform().to_string(),
+            digest: image.manifest().digest(),
+            tags: tags.map(|(_, tag)| tag.clone()).collect(),
+        }
+    });
+    let attached = publication.index.attached().iter();
+    Ok(Told {
+        repository: to.name(),
+        base: publication.base,
+        reference: format!("{}@{digest}", to.with_tag(tag)?),
+        digest,
+        tags: publication
+            .tags
+            .exact
+            .iter()
+            .chain(&publication.tags.floating)
+            .cloned()
+            .collect(),
+        images: images.collect(),
+        attached: attached.map(|attached| attached.manifest().digest()).collect(),
+    })
+}
