@@ -351,6 +351,8 @@ pub enum BenchPart {
     Edit,
     /// Assembly and compression, against buildah and docker
     Assemble,
+    /// What a second push sends, against skopeo and docker
+    Push,
     /// What a Pi pulls
     Size,
     /// The audit of an image down to the instruction, against llvm-objdump

@@ -89,7 +89,7 @@ pub fn measure(cx: &Cx, runs: u16) -> Result<Vec<Row>> {
     ])
 }
 
-fn app_entries(image: &Image) -> Result<Vec<Entry>> {
+pub(super) fn app_entries(image: &Image) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for layer in image.app_layers() {
         entries.extend(layer.entries(&Limits::default())?);
@@ -98,7 +98,7 @@ fn app_entries(image: &Image) -> Result<Vec<Entry>> {
 }
 
 /// What `cargo xtask image` does after the audit.
-struct Ours {
+pub(super) struct Ours {
     stage: crate::oci::dockerfile::FinalStage,
     source: image::BuildContext,
     name: ImageName,
@@ -107,7 +107,7 @@ struct Ours {
 }
 
 impl Ours {
-    fn prepare(cx: &Cx, entries: &[Entry], config: &Value) -> Result<Ours> {
+    pub(super) fn prepare(cx: &Cx, entries: &[Entry], config: &Value) -> Result<Ours> {
         let wanted = ImageArgs {
             bases: vec![Base::Scratch],
             platforms: vec![PLATFORM],
@@ -141,11 +141,19 @@ impl Ours {
 
     fn once(&self, dir: &Path) -> Result<f64> {
         empty(dir)?;
-        timed(|| {
-            let base = BaseImage::scratch();
-            let image = assemble(base, &self.stage, &self.source, PLATFORM, self.created, &self.labels)?;
-            layout::write(dir, &[(&self.name, &image)]).map(drop)
-        })
+        timed(|| layout::write(dir, &[(&self.name, &self.image()?)]).map(drop))
+    }
+
+    pub(super) fn image(&self) -> Result<Image> {
+        let base = BaseImage::scratch();
+        Ok(assemble(
+            base,
+            &self.stage,
+            &self.source,
+            PLATFORM,
+            self.created,
+            &self.labels,
+        )?)
     }
 }
 
@@ -284,7 +292,7 @@ impl<'a> Docker<'a> {
     }
 }
 
-fn empty(dir: &Path) -> Result<()> {
+pub(super) fn empty(dir: &Path) -> Result<()> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(Error::from(error).context(format!("cannot remove {}", dir.display())));

@@ -8,6 +8,7 @@ mod audit;
 mod build;
 mod figures;
 mod machine;
+mod push;
 mod serve;
 
 use std::time::Instant;
@@ -54,6 +55,9 @@ pub fn run(cx: &Cx, args: &BenchArgs) -> Result<Outcome> {
     }
     if wanted(BenchPart::Assemble) {
         rows.extend(assemble::measure(cx, args.runs)?);
+    }
+    if wanted(BenchPart::Push) {
+        rows.extend(push::measure(cx)?);
     }
     if wanted(BenchPart::Size) {
         rows.extend([(Base::Scratch, 1e6), (Base::Debian, 6e6)].map(|(base, goal)| size(cx, base, goal)));
