@@ -28,7 +28,9 @@ pub struct Sought(Vec<Term>);
 impl Sought {
     /// None when there is nothing to look for: no word, or only words that must not be there.
     pub fn parse(typed: &str) -> Option<Self> {
-        let typed: String = typed.chars().take(MOST_CHARACTERS).collect();
+        // What cannot be seen cannot be looked for, and FTS5 stops at a zero.
+        let visible = |c: char| if c.is_control() { ' ' } else { c };
+        let typed: String = typed.chars().map(visible).take(MOST_CHARACTERS).collect();
         let mut terms: Vec<Term> = Vec::new();
         let mut rest = typed.as_str();
         while terms.len() < MOST_TERMS {
@@ -124,6 +126,7 @@ mod tests {
         assert_eq!(terms("「猫 と 犬」 -\"a b\""), [is("猫 と 犬"), not("a b")]);
         assert_eq!(terms("\"open end"), [is("open end")]);
         assert_eq!(terms("a a A"), [is("a")]);
+        assert_eq!(terms("a\u{0}b"), [is("a"), is("b")]);
         assert_eq!(terms("e-mail - x"), [is("e-mail"), is("-"), is("x")]);
     }
 

@@ -76,7 +76,10 @@ pub struct TagLink {
 #[derive(Debug)]
 pub struct Moment {
     pub machine: String,
+    /// With the zone.
     pub human: String,
+    /// Without it, for lists: the foot of every page names the zone.
+    pub short: String,
 }
 
 impl Moment {
@@ -84,6 +87,7 @@ impl Moment {
         Self {
             machine: zone.machine(stamp),
             human: zone.human(stamp),
+            short: zone.field(stamp).replace('T', " "),
         }
     }
 }
@@ -171,10 +175,17 @@ fn label(body: &str, images: &[Attached]) -> String {
     label
 }
 
-/// The beginning of a text in one line without marks.
+/// The beginning of a text without marks: its first paragraph, or several where that is only a few words.
 fn cut(body: &str, most: usize) -> String {
     let plain = markup::plain(body);
-    let line = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut line = String::new();
+    for part in plain.lines().map(str::trim).filter(|part| !part.is_empty()) {
+        if line.chars().count() > most / 4 {
+            break;
+        }
+        line.push_str(if line.is_empty() { "" } else { " " });
+        line.push_str(part);
+    }
     match line.char_indices().nth(most) {
         None => line,
         Some((at, _)) => format!("{}…", line[..at].trim_end()),

@@ -279,7 +279,7 @@ fn outline(nodes: &[Value], node: &Value, depth: usize, out: &mut String) {
         out.push_str(&"  ".repeat(depth));
         out.push_str(role);
         for property in node["properties"].as_array().into_iter().flatten() {
-            if property["name"] == "level" {
+            if property["name"] == "level" && role == "heading" {
                 out.push_str(&format!(" {}", property["value"]["value"]));
             }
         }
@@ -292,7 +292,7 @@ fn outline(nodes: &[Value], node: &Value, depth: usize, out: &mut String) {
     for child in node["childIds"].as_array().into_iter().flatten() {
         if let Some(child) = nodes.iter().find(|node| &node["nodeId"] == child) {
             // The text of a link or heading is its name already.
-            if child["role"]["value"] == "StaticText" && child["name"] == node["name"] {
+            if child["role"]["value"] == "StaticText" && child["name"]["value"] == node["name"]["value"] {
                 continue;
             }
             outline(nodes, child, inner, out);

@@ -1,0 +1,131 @@
+//! How the pages look and work in a browser: they fit, they can be read, and every control has a name.
+
+use serde_json::Value;
+
+use crate::app::TestApp;
+use crate::python;
+use crate::seed;
+use crate::webdriver::Chromium;
+
+/// Every kind of page that readers see.
+const PAGES: &[(&str, &str)] = &[
+    ("front", "/"),
+    ("front-ja", "/?lang=ja"),
+    ("older", "/?before=1783000000-1"),
+    ("note", "/posts/11"),
+    ("thread", "/posts/4"),
+    ("article", "/posts/6"),
+    ("link", "/posts/7"),
+    ("image", "/posts/10"),
+    ("page", "/about"),
+    ("tags", "/tags"),
+    ("tag", "/tags/rust"),
+    ("archive", "/archive"),
+    ("year", "/2026"),
+    ("month-ja", "/2026/06?lang=ja"),
+    ("day", "/2026/07/05"),
+    ("search", "/search"),
+    ("found-ja", "/search?q=%E5%8D%88%E5%BE%8C&lang=ja"),
+    ("found-none", "/search?q=zzzzzz"),
+    ("gone", "/posts/15"),
+    ("missing", "/nothing"),
+];
+
+/// A person looks at these after a change of the style.
+const LOOKED_AT: &[&str] = &[
+    "front", "front-ja", "thread", "article", "archive", "month-ja", "found-ja",
+];
+
+fn at(app: &TestApp, path: &str) -> String {
+    format!("http://{}{path}", app.address)
+}
+
+#[test]
+fn every_page_fits_and_passes_axe_in_light_and_dark() {
+    let Some(axe) = python::axe() else { return };
+    let Some(mut browser) = Chromium::start(true) else {
+        return;
+    };
+    let app = seed::start(&["--utc-offset", "+09:00"]);
+    for (name, path) in PAGES {
+        browser.open(&at(&app, path));
+        for dark in [false, true] {
+            browser.dark(dark);
+            for width in [320, 1000] {
+                browser.resize(width, 900);
+                let widths = browser.run("return [document.documentElement.scrollWidth, innerWidth]");
+                assert_eq!(widths[0], widths[1], "{path} at {width}");
+                let scheme = if dark { "dark" } else { "light" };
+                if LOOKED_AT.contains(name) {
+                    browser.screenshot(&format!("{name}-{width}-{scheme}"));
+                }
+            }
+            browser.run(&axe);
+            let result = browser.run(
+                "return axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })",
+            );
+            let problems: Vec<&Value> = result["violations"].as_array().unwrap().iter().collect();
+            let said: Vec<String> = problems
+                .iter()
+                .map(|problem| format!("{}: {}\n{}", problem["id"], problem["help"], problem["nodes"]))
+                .collect();
+            assert!(said.is_empty(), "{path}, dark: {dark}\n{}", said.join("\n"));
+            assert!(
+                result["passes"].as_array().unwrap().len() > 15,
+                "{path}: axe has looked at the page"
+            );
+        }
+    }
+    browser.open(&at(&app, "/posts/6"));
+    browser.print();
+    browser.screenshot("article-print");
+    let hidden = browser.run("return getComputedStyle(document.querySelector('.menu')).display");
+    assert_eq!(hidden, "none", "paper has no links to press");
+}
+
+/// What assistive programs are told, page by page. A change is read like a change of code.
+#[test]
+fn assistive_programs_get_the_same_tree() {
+    let Some(mut browser) = Chromium::start(true) else {
+        return;
+    };
+    let app = seed::start(&["--utc-offset", "+09:00"]);
+    for (name, path) in PAGES {
+        browser.open(&at(&app, path));
+        let tree = browser.accessibility().replace(&app.address, "ADDRESS");
+        crate::snapshot::check(&format!("tree-{name}"), &tree);
+    }
+}
+
+#[test]
+fn readers_search_and_choose_a_language_without_javascript() {
+    let Some(mut browser) = Chromium::start(false) else {
+        return;
+    };
+    let app = seed::start(&[]);
+    browser.open(&at(&app, "/"));
+    let link = browser.link("日本語");
+    browser.click(&link);
+    assert_eq!(browser.url(), at(&app, "/?lang=ja"));
+    let link = browser.link("検索");
+    browser.click(&link);
+    assert_eq!(browser.url(), at(&app, "/search?lang=ja"), "the language is carried on");
+    let field = browser.find("#q");
+    browser.type_into(&field, "ラズパイ -東京");
+    let button = browser.find("main button");
+    browser.click(&button);
+    assert!(browser.url().ends_with("&lang=ja"));
+    let mark = browser.find("mark");
+    assert_eq!(browser.text(&mark), "ﾗｽﾞﾊﾟｲ");
+    let hit = browser.find(".hits a");
+    browser.click(&hit);
+    assert_eq!(browser.url(), at(&app, "/posts/8?lang=ja"));
+    let link = browser.link("English");
+    browser.click(&link);
+    assert_eq!(browser.url(), at(&app, "/posts/8?lang=en"));
+    browser.back();
+    browser.reload();
+    assert_eq!(browser.url(), at(&app, "/posts/8?lang=ja"));
+    let title = browser.find("header .site a");
+    assert_eq!(browser.attribute(&title, "href").as_deref(), Some("/?lang=ja"));
+}
