@@ -13,6 +13,8 @@ use crate::words::{Errors, Lang, errors};
 
 #[derive(Debug)]
 pub enum AppError {
+    /// Asked for under a name that is not this blog's.
+    UnknownHost,
     NotFound,
     /// It was public, and the owner has deleted it.
     Gone,
@@ -45,6 +47,7 @@ impl AppError {
     fn words(&self, words: &Errors) -> (StatusCode, errors::Text) {
         match self {
             Self::Gone => (StatusCode::GONE, words.gone),
+            Self::UnknownHost => (StatusCode::MISDIRECTED_REQUEST, words.unknown_host),
             Self::NotFound => (StatusCode::NOT_FOUND, words.not_found),
             Self::BadRequest => (StatusCode::BAD_REQUEST, words.bad_request),
             Self::WrongMethod { .. } => (StatusCode::METHOD_NOT_ALLOWED, words.wrong_method),
@@ -98,7 +101,7 @@ impl AppError {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             // What is left of the body will not be read, so the connection cannot go on.
-            Self::TooLarge | Self::TooSlow => {
+            Self::TooLarge | Self::TooSlow | Self::UnknownHost => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}

@@ -1,7 +1,7 @@
 //! A one-person mini blog: plain HTML pages and an Atom feed from one SQLite file.
 //!
-//! `cli` reads the command line, `command` has one module a command, `startup` runs the server and holds the one list of routes,
-//! `routes` answers requests, `domain` holds the values that are valid once they exist,
+//! `cli` reads the command line, `command` has one module a command, `startup` runs the server,
+//! `envelope` is around every answer, `routes` answers requests, `domain` holds the values that are valid once they exist,
 //! `words` is the interface in each of its languages,
 //! `db` is the only module that talks to SQLite, `auth` decides who may write.
 
@@ -10,7 +10,10 @@ pub mod cli;
 pub mod command;
 pub mod db;
 pub mod domain;
+pub mod envelope;
 pub mod error;
+pub mod hosts;
+pub mod listen;
 pub mod media;
 pub mod page_cache;
 pub mod routes;

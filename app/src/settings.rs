@@ -4,12 +4,12 @@
 //! README.md follow from it.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cli::Failure;
 use crate::domain::Zone;
+use crate::listen::{Audience, Listen};
 use crate::media::Store;
 use crate::words::Preference;
 
@@ -98,12 +98,21 @@ pub struct InForce {
 /// The settings in force.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    pub listen: SocketAddr,
+    /// For readers.
+    pub listen: Listen,
+    /// For the owner. Equal to `listen`, it is one listener for everybody.
+    pub admin_listen: Listen,
+    /// Of sockets in the file system.
+    pub socket_mode: u32,
+    /// Names that the blog answers to, besides those in its addresses.
+    pub hosts: Vec<String>,
     pub database: String,
     pub media: Media,
     pub title: String,
     /// Without a slash at the end; empty when links are relative.
     pub base_url: String,
+    /// As `base_url`, for the owner's listener.
+    pub admin_url: String,
     pub secure_cookie: bool,
     /// The language of the interface.
     pub lang: Preference,
@@ -216,6 +225,12 @@ impl Settings {
         if settings.media.directory.as_os_str().is_empty() {
             settings.media.directory = Store::beside(&settings.database);
         }
+        if settings.listeners().all(|(_, listen, _)| *listen == Listen::Off) {
+            return Err(Failure::usage(
+                "listen and admin-listen are both off: nothing would be served".to_owned(),
+                "give one of them an address",
+            ));
+        }
         settings.unknown_variables = environment
             .iter()
             .map(|(name, _)| name)
@@ -225,11 +240,24 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Where to listen, for whom, and the setting that says so.
+    pub fn listeners(&self) -> impl Iterator<Item = (&'static str, &Listen, Audience)> {
+        let same = self.listen == self.admin_listen;
+        let readers = (!same).then_some(("listen", &self.listen, Audience::Readers));
+        let key = if same { "listen" } else { "admin-listen" };
+        readers
+            .into_iter()
+            .chain([(key, &self.admin_listen, Audience::Everybody)])
+    }
+
     /// Before the table has filled it in; every field is set by its row, as a test checks.
     fn blank() -> Self {
         let zero = Duration::ZERO;
         Self {
-            listen: SocketAddr::from(([0, 0, 0, 0], 0)),
+            listen: Listen::Off,
+            admin_listen: Listen::Off,
+            socket_mode: 0,
+            hosts: Vec::new(),
             database: String::new(),
             media: Media {
                 directory: PathBuf::new(),
@@ -237,6 +265,7 @@ impl Settings {
             },
             title: String::new(),
             base_url: String::new(),
+            admin_url: String::new(),
             secure_cookie: true,
             lang: Preference::default(),
             zone: Zone::default(),
@@ -283,6 +312,7 @@ mod tests {
     fn flag_beats_environment_beats_file_beats_default() {
         let settings = with(&[], &[]).unwrap();
         assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(settings.listeners().count(), 2);
         assert_eq!(settings.database, "./blog.db");
         assert_eq!(settings.media.directory, PathBuf::from("./blog.db.media"));
         assert_eq!(
@@ -300,13 +330,19 @@ mod tests {
         .unwrap();
         let config = ("BLOG_CONFIG", path.to_str().unwrap());
         let settings = with(&[], &[config]).unwrap();
-        assert_eq!((settings.title.as_str(), settings.listen.port()), ("from file", 98));
+        assert_eq!(
+            (settings.title.as_str(), settings.listen.to_string()),
+            ("from file", "[::1]:98".to_owned())
+        );
         assert_eq!(settings.limits.workers, 2);
 
         let vars = [config, ("BLOG_TITLE", "from env"), ("BLOG_LISTEN", "[::1]:99")];
         assert_eq!(with(&[], &vars).unwrap().title, "from env");
         let settings = with(&[("title", "from flag")], &vars).unwrap();
-        assert_eq!((settings.title.as_str(), settings.listen.port()), ("from flag", 99));
+        assert_eq!(
+            (settings.title.as_str(), settings.listen.to_string()),
+            ("from flag", "[::1]:99".to_owned())
+        );
         let source = |key: &str| {
             let found = settings.in_force.iter().find(|value| value.setting.key == key);
             found.unwrap().source.to_string()
@@ -321,6 +357,9 @@ mod tests {
     fn a_bad_value_names_its_source() {
         for (name, value) in [
             ("BLOG_LISTEN", "8080"),
+            ("BLOG_ADMIN_LISTEN", "unix:relative"),
+            ("BLOG_HOSTS", "http://x"),
+            ("BLOG_SOCKET_MODE", "9"),
             ("BLOG_BASE_URL", "ftp://x"),
             ("BLOG_BASE_URL", "http://x/\"><b>"),
             ("BLOG_TITLE", "a\u{1}"),
@@ -336,6 +375,30 @@ mod tests {
             );
             assert_eq!(failure.code, 2);
         }
+    }
+
+    #[test]
+    fn listeners_by_audience() {
+        let listeners = |listen, admin| {
+            with(&[("listen", listen), ("admin-listen", admin)], &[]).map(|settings| {
+                let all = settings.listeners();
+                all.map(|(_, listen, audience)| (listen.to_string(), audience))
+                    .collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(
+            listeners("127.0.0.1:0", "127.0.0.1:0").unwrap(),
+            [("127.0.0.1:0".to_owned(), Audience::Everybody)]
+        );
+        assert_eq!(
+            listeners("off", "unix:/run/blog/admin").unwrap()[1],
+            ("unix:/run/blog/admin".to_owned(), Audience::Everybody)
+        );
+        assert_eq!(
+            listeners("[::1]:80", "off").unwrap()[0],
+            ("[::1]:80".to_owned(), Audience::Readers)
+        );
+        assert!(listeners("off", "off").is_err());
     }
 
     #[test]

@@ -1,25 +1,23 @@
-//! The server: what it shares, what every response carries, and how it stops. `routes::table` has the addresses.
+//! The server: what it shares, how it starts and how it stops. `routes::table` has the addresses.
 
-use std::io::ErrorKind;
-use std::net::TcpListener;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::middleware::{self, Next};
+use actix_web::dev::Server;
+use actix_web::http::header;
 use actix_web::rt::signal::unix::{SignalKind, signal};
-use actix_web::{App, Error, HttpRequest, HttpServer, web};
+use actix_web::{App, HttpRequest, HttpServer, middleware, web};
 
 use crate::auth::password::{self, NewPassword};
 use crate::auth::throttle::Throttle;
 use crate::cli::Failure;
 use crate::db::Db;
 use crate::domain::Zone;
+use crate::envelope;
 use crate::error::AppError;
+use crate::hosts::Hosts;
+use crate::listen::{self, Audience, Bound, SocketFile};
 use crate::media::Store;
 use crate::page_cache::PageCache;
-use crate::routes::page::Shell;
 use crate::routes::{Form, table};
 use crate::settings::{Limits, Settings};
 use crate::telemetry;
@@ -32,13 +30,40 @@ pub struct AppState {
     pub media: Store,
     pub title: String,
     pub base_url: String,
+    pub admin_url: String,
     pub secure_cookie: bool,
     pub lang: Preference,
     pub zone: Zone,
     pub limits: Limits,
     pub throttle: Throttle,
-    /// Answers that are the same for all readers.
+    pub hosts: Hosts,
+    /// Whom this listener is for.
+    pub audience: Audience,
+    /// Answers that are the same for all readers of this listener.
     pub pages: PageCache,
+}
+
+impl AppState {
+    fn new(settings: &Settings, db: Db, media: Store, throttle: Throttle, audience: Audience) -> Self {
+        Self {
+            db,
+            media,
+            title: settings.title.clone(),
+            base_url: settings.base_url.clone(),
+            admin_url: settings.admin_url.clone(),
+            secure_cookie: settings.secure_cookie,
+            lang: settings.lang,
+            zone: settings.zone,
+            limits: settings.limits,
+            throttle,
+            hosts: Hosts::new(
+                &[&settings.base_url, &settings.admin_url],
+                settings.hosts.iter().map(String::as_str),
+            ),
+            audience,
+            pages: PageCache::default(),
+        }
+    }
 }
 
 /// The shared state, for code that has a request but is no handler.
@@ -60,66 +85,6 @@ pub fn choice(request: &HttpRequest) -> Choice {
     )
 }
 
-/// On every response, errors and redirects too.
-const HEADERS: [(HeaderName, &str); 5] = [
-    (
-        header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
-         frame-ancestors 'none'",
-    ),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    // Not "no-referrer": with it browsers send "Origin: null" with our own forms.
-    (header::REFERRER_POLICY, "same-origin"),
-    (header::CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
-    (header::CROSS_ORIGIN_OPENER_POLICY, "same-origin"),
-];
-
-fn add_headers(headers: &mut HeaderMap) {
-    for (name, value) in HEADERS {
-        // Images come with a stricter policy of their own.
-        if !headers.contains_key(&name) {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
-    }
-}
-
-/// Around every handler: turns errors into pages, adds the headers, writes the log line.
-async fn finish(
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<BoxBody>, Error> {
-    let started = Instant::now();
-    // Copies: routing needs the request to itself, so no clone of it may be held meanwhile.
-    let method = request.method().clone();
-    let path = request.path().to_owned();
-    let mut response = next.call(request).await?.map_into_boxed_body();
-
-    if let Some(error) = response.response().error() {
-        let internal = AppError::Internal("not an error of this program".into());
-        let error = error.as_error::<AppError>().unwrap_or(&internal);
-        if let AppError::Internal(cause) = error {
-            tracing::error!(error = %cause, "request failed");
-        }
-        let page = error.page(Shell::new(state(response.request())?, None, choice(response.request())));
-        response = response.into_response(page);
-    }
-    add_headers(response.headers_mut());
-
-    // The image's health check asks twice a minute; only a failure is news.
-    if path == "/healthz" && response.status().is_success() {
-        return Ok(response);
-    }
-    // No address of the reader, no query, no agent: what is not written cannot be asked for.
-    tracing::info!(
-        method = method.as_str(),
-        path = path.as_str(),
-        status = response.status().as_u16(),
-        ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        "request"
-    );
-    Ok(response)
-}
-
 /// Runs until a signal asks it to stop.
 pub fn serve(settings: Settings) -> Result<(), Failure> {
     telemetry::start();
@@ -132,15 +97,13 @@ pub fn serve(settings: Settings) -> Result<(), Failure> {
     let db = Db::open(&settings.database)?;
     let media = settings.media.open()?;
     make_first_owner(&db, &settings)?;
-    let listener = TcpListener::bind(settings.listen).map_err(|error| {
-        let hint = match error.kind() {
-            ErrorKind::AddrInUse => "another program listens there; choose a port with --listen or BLOG_LISTEN",
-            ErrorKind::PermissionDenied => "ports below 1024 need rights; choose one with --listen or BLOG_LISTEN",
-            _ => "choose an address of this machine with --listen or BLOG_LISTEN",
-        };
-        Failure::usage(format!("cannot listen on {}: {error}", settings.listen), hint)
-    })?;
-    actix_web::rt::System::new().block_on(run(listener, db, media, settings))
+    let mut listeners = Vec::new();
+    for (key, listen, audience) in settings.listeners() {
+        if let Some(bound) = listen::bind(listen, settings.socket_mode, key)? {
+            listeners.push((bound, audience));
+        }
+    }
+    actix_web::rt::System::new().block_on(run(listeners, db, media, settings))
 }
 
 fn make_first_owner(db: &Db, settings: &Settings) -> Result<(), Failure> {
@@ -158,48 +121,30 @@ fn make_first_owner(db: &Db, settings: &Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn run(listener: TcpListener, db: Db, media: Store, settings: Settings) -> Result<(), Failure> {
+async fn run(listeners: Vec<(Bound, Audience)>, db: Db, media: Store, settings: Settings) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::fatal(format!("cannot serve: {error}"));
-    let address = listener.local_addr().map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     // Whoever logs out of a terminal does not stop the blog: a signal that is listened for does not end the process.
     let _hangup = signal(SignalKind::hangup()).map_err(failed)?;
 
-    let limits = settings.limits;
-    let state = web::Data::new(AppState {
-        db: db.clone(),
-        media,
-        title: settings.title,
-        base_url: settings.base_url,
-        secure_cookie: settings.secure_cookie,
-        lang: settings.lang,
-        zone: settings.zone,
-        limits,
-        throttle: Throttle::default(),
-        pages: PageCache::default(),
-    });
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(state.clone())
-            .wrap(middleware::from_fn(finish))
-            .configure(table::register)
-    })
-    // One core and 512 MB: actix's defaults (a worker per core, 25,600 connections, 512 threads) are for other machines.
-    .workers(limits.workers)
-    .max_connections(limits.connections)
-    .worker_max_blocking_threads(limits.blocking_threads)
-    .backlog(64)
-    .client_request_timeout(limits.header_time)
-    .client_disconnect_timeout(Duration::from_secs(5))
-    .keep_alive(limits.keep_alive)
-    .shutdown_timeout(limits.stop_time.as_secs())
-    .disable_signals()
-    .listen(listener)
-    .map_err(failed)?
-    .run();
+    let throttle = Throttle::default();
+    let (mut servers, mut sockets) = (Vec::new(), Vec::new());
+    for (bound, audience) in listeners {
+        let state = web::Data::new(AppState::new(
+            &settings,
+            db.clone(),
+            media.clone(),
+            throttle.clone(),
+            audience,
+        ));
+        let (server, place, socket) = server(bound, state).map_err(failed)?;
+        tracing::info!(addr = place.as_str(), serves = audience.word(), "listening");
+        servers.push(server);
+        sockets.extend(socket);
+    }
 
-    let handle = server.handle();
+    let handles: Vec<_> = servers.iter().map(Server::handle).collect();
     actix_web::rt::spawn(async move {
         // Whichever comes first; a second signal changes nothing.
         std::future::poll_fn(|context| {
@@ -211,13 +156,56 @@ async fn run(listener: TcpListener, db: Db, media: Store, settings: Settings) ->
         })
         .await;
         tracing::info!("stopping");
-        handle.stop(true).await;
+        let stops: Vec<_> = handles
+            .iter()
+            .map(|handle| actix_web::rt::spawn(handle.stop(true)))
+            .collect();
+        for stop in stops {
+            let _ = stop.await;
+        }
     });
-    tracing::info!(addr = %address, "listening");
-    server.await.map_err(failed)?;
+    let running: Vec<_> = servers.into_iter().map(actix_web::rt::spawn).collect();
+    for server in running {
+        let ended = server.await.map_err(std::io::Error::other).flatten();
+        ended.map_err(failed)?;
+    }
+    drop(sockets);
     if let Err(error) = db.checkpoint() {
         tracing::warn!(error = %error, "the write-ahead log stays; the next start reads it");
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A server for one listener: a worker, connections and threads of its own, so that a crowd of readers leaves the owner's
+/// alone. Also says where it listens, and the socket's name if it has one.
+fn server(bound: Bound, state: web::Data<AppState>) -> std::io::Result<(Server, String, Option<SocketFile>)> {
+    let limits = state.limits;
+    let audience = state.audience;
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(state.clone())
+            .wrap(middleware::from_fn(envelope::around))
+            .configure(|config| table::register(config, audience))
+    })
+    // One core and 512 MB: actix's defaults (a worker per core, 25,600 connections, 512 threads) are for other machines.
+    .workers(limits.workers)
+    .max_connections(limits.connections)
+    .worker_max_blocking_threads(limits.blocking_threads)
+    .backlog(64)
+    .client_request_timeout(limits.header_time)
+    .client_disconnect_timeout(Duration::from_secs(5))
+    .keep_alive(limits.keep_alive)
+    .shutdown_timeout(limits.stop_time.as_secs())
+    .disable_signals();
+    Ok(match bound {
+        Bound::Tcp(listener) => {
+            let place = listener.local_addr()?.to_string();
+            (server.listen(listener)?.run(), place, None)
+        }
+        Bound::Unix(listener, file) => {
+            let place = file.place();
+            (server.listen_uds(listener)?.run(), place, Some(file))
+        }
+    })
 }

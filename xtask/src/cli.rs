@@ -213,6 +213,9 @@ pub struct RunArgs {
     /// Port on 127.0.0.1; 0 takes a free one
     #[arg(long, default_value_t = 8080)]
     pub port: u16,
+    /// The owner's port on 127.0.0.1; 0 takes a free one [default: 8081, with --port 0 a free one]
+    #[arg(long)]
+    pub admin_port: Option<u16>,
     /// Directory for the image's volume
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,

@@ -125,6 +125,9 @@ pub struct ImagePolicy {
     pub stage: String,
     /// Port that the image listens on.
     pub port: u16,
+    /// Another port, which is for the owner; absent when there is only one.
+    #[serde(rename = "admin-port", default, skip_serializing_if = "Option::is_none")]
+    pub admin_port: Option<u16>,
     /// Directory that holds the data.
     pub volume: String,
     /// Path that answers GET with success as soon as the server serves.

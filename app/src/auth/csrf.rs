@@ -9,13 +9,13 @@ use crate::startup::state;
 /// True when `sent` is the token this browser's forms carry and no header says the form came from elsewhere.
 pub fn is_ours(request: &HttpRequest, expected: &str, sent: Option<&str>) -> bool {
     let same = sent.is_some_and(|sent| bool::from(sent.as_bytes().ct_eq(expected.as_bytes())));
-    let base_url = state(request).map_or("", |state| state.base_url.as_str());
-    same && !comes_from_elsewhere(request.headers(), base_url)
+    let ours = state(request).map_or(["", ""], |state| [state.base_url.as_str(), state.admin_url.as_str()]);
+    same && !comes_from_elsewhere(request.headers(), &ours)
 }
 
 /// Headers may deny, never allow: some browsers send none of them, and `Origin: null` says nothing.
-/// A proxy may rewrite `Host`, so the address that the blog was told is ours as well.
-fn comes_from_elsewhere(headers: &HeaderMap, base_url: &str) -> bool {
+/// A proxy may rewrite `Host`, so the addresses that the blog was told are ours as well.
+fn comes_from_elsewhere(headers: &HeaderMap, urls: &[&str]) -> bool {
     let text = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     if headers
         .get("sec-fetch-site")
@@ -26,7 +26,8 @@ fn comes_from_elsewhere(headers: &HeaderMap, base_url: &str) -> bool {
     let Some(origin) = text(header::ORIGIN).filter(|origin| *origin != "null") else {
         return false;
     };
-    if origin_of(base_url).is_some_and(|ours| origin.eq_ignore_ascii_case(ours)) {
+    let mut ours = urls.iter().filter_map(|url| origin_of(url));
+    if ours.any(|ours| origin.eq_ignore_ascii_case(ours)) {
         return false;
     }
     let host = origin.split_once("://").map(|(_, host)| host);
@@ -63,7 +64,7 @@ mod tests {
                 .insert_header(("Host", "127.0.0.1:8080"))
                 .insert_header(("Origin", origin))
                 .to_http_request();
-            comes_from_elsewhere(request.headers(), base_url)
+            comes_from_elsewhere(request.headers(), &["", base_url])
         };
         assert!(!elsewhere("https://blog.example", "https://blog.example"));
         assert!(!elsewhere("https://blog.example", "https://Blog.example/of/mine"));

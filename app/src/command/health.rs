@@ -2,80 +2,147 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::{Command, Operands, Opt};
-use crate::cli::{Failure, Invocation, Outcome};
+use crate::cli::{self, Failure, Invocation, Outcome};
+use crate::listen::Listen;
 
 pub const COMMAND: Command = Command {
     name: "health",
     summary: "ask the running blog whether it is well",
-    about: "Exit code 0 when it is, else 1. It asks where --listen says that the blog listens, or at --url.",
+    about: "It asks wherever the settings say that the blog listens, or at --url, and prints what each answers. Exit code 0\n\
+            when all are well, else 1. `degraded` is well enough for readers: the disk is full, or the clock is wrong.",
     operands: Operands::NONE,
     options: &[Opt {
         long: "url",
         value: "URL",
         meaning: "ask here instead, as in http://127.0.0.1:8080/healthz",
     }],
-    json: false,
-    examples: &["blog health", "blog health --url http://127.0.0.1:8080/healthz"],
+    json: true,
+    examples: &[
+        "blog health",
+        "blog health --admin-listen unix:/run/blog/admin.sock --json",
+        "blog health --url http://127.0.0.1:8080/healthz",
+    ],
     run,
 };
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-fn run(invocation: &Invocation) -> Result<Outcome, Failure> {
-    match invocation.value("url")? {
-        Some(url) => check_url(url)?,
-        None => check(invocation.settings()?.listen)?,
-    }
-    Ok(Outcome::Fine)
+/// One place that was asked.
+struct Answer {
+    place: String,
+    /// What it said, or why it said nothing.
+    said: Result<String, String>,
 }
 
-/// Asks the blog that listens on `listen`.
-fn check(listen: SocketAddr) -> Result<(), Failure> {
-    // "Any address" is a place to listen, not one to connect to.
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
+fn run(invocation: &Invocation) -> Result<Outcome, Failure> {
+    let answers = match invocation.value("url")? {
+        Some(url) => vec![ask_url(url)?],
+        None => {
+            let settings = invocation.settings()?;
+            let places = settings.listeners().map(|(_, listen, _)| listen);
+            places.filter(|place| **place != Listen::Off).map(ask).collect()
+        }
     };
-    ask(SocketAddr::new(ip, listen.port()), "/healthz")
+    let well = answers.iter().all(|answer| answer.said.is_ok());
+    if invocation.json {
+        let places: Vec<_> = answers
+            .iter()
+            .map(|answer| {
+                let (Ok(said) | Err(said)) = &answer.said;
+                json!({ "place": answer.place, "well": answer.said.is_ok(), "answer": said })
+            })
+            .collect();
+        cli::print(&format!("{:#}\n", json!({ "well": well, "places": places })))?;
+    } else {
+        let lines = answers.iter().map(|answer| {
+            let (Ok(said) | Err(said)) = &answer.said;
+            format!("{}: {said}\n", answer.place)
+        });
+        cli::print(&lines.collect::<String>())?;
+    }
+    Ok(if well { Outcome::Fine } else { Outcome::Findings })
+}
+
+/// Asks the blog that listens there.
+fn ask(listen: &Listen) -> Answer {
+    let said = match listen {
+        Listen::Off => Err("off".to_owned()),
+        Listen::Tcp(address) => {
+            // "Any address" is a place to listen, not one to connect to.
+            let ip = match address.ip() {
+                IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+                IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+                ip => ip,
+            };
+            ask_address(SocketAddr::new(ip, address.port()), None, "/healthz")
+        }
+        Listen::Unix(path) => UnixStream::connect(path)
+            .and_then(|stream| {
+                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_write_timeout(Some(PATIENCE))?;
+                talk(stream, "localhost", "/healthz")
+            })
+            .map_err(|error| format!("does not answer: {error}"))
+            .and_then(|answer| judge(&answer)),
+    };
+    Answer {
+        place: listen.to_string(),
+        said,
+    }
 }
 
 /// Asks at an `http://host:port/path` address.
-fn check_url(url: &str) -> Result<(), Failure> {
+fn ask_url(url: &str) -> Result<Answer, Failure> {
     let bad = || Failure::usage(format!("--url: `{url}` is not an http://host:port/ address"), "");
     let rest = url.strip_prefix("http://").ok_or_else(bad)?;
     let (host, path) = match rest.find('/') {
         Some(slash) => rest.split_at(slash),
         None => (rest, "/healthz"),
     };
-    if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(bad());
     }
     let address = host.to_socket_addrs().ok().and_then(|mut all| all.next());
-    ask(address.ok_or_else(bad)?, path)
+    Ok(Answer {
+        place: url.to_owned(),
+        said: ask_address(address.ok_or_else(bad)?, Some(host), path),
+    })
 }
 
-fn ask(address: SocketAddr, path: &str) -> Result<(), Failure> {
-    let talk = || -> std::io::Result<Vec<u8>> {
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+fn ask_address(address: SocketAddr, host: Option<&str>, path: &str) -> Result<String, String> {
+    let connected = TcpStream::connect_timeout(&address, PATIENCE).and_then(|stream| {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes())?;
-        let mut answer = Vec::new();
-        stream.take(512).read_to_end(&mut answer)?;
-        Ok(answer)
-    };
-    match talk() {
-        Ok(answer) if answer.starts_with(b"HTTP/1.1 200 ") => Ok(()),
-        Ok(answer) => {
-            let line = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
-            let line = String::from_utf8_lossy(line);
-            Err(Failure::finding(format!("{address} is not well: {line}"), ""))
-        }
-        Err(error) => Err(Failure::finding(format!("{address} does not answer: {error}"), "")),
+        talk(stream, host.unwrap_or(&address.to_string()), path)
+    });
+    connected
+        .map_err(|error| format!("does not answer: {error}"))
+        .and_then(|answer| judge(&answer))
+}
+
+fn talk(mut stream: impl Read + Write, host: &str, path: &str) -> std::io::Result<Vec<u8>> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.take(4096).read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
+/// The text of a good answer; of any other its first line.
+fn judge(answer: &[u8]) -> Result<String, String> {
+    let text = String::from_utf8_lossy(answer);
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let line = head.lines().next().unwrap_or_default();
+    if !line.starts_with("HTTP/1.1 200") {
+        return Err(format!("is not well: {line}"));
     }
+    // A page of some other program is no more than a first line.
+    let said = body.trim().lines().take(8).collect::<Vec<_>>().join("; ");
+    Ok(said.chars().filter(|c| !c.is_control()).take(300).collect())
 }

@@ -12,6 +12,7 @@ use crate::auth::{Owner, Visitor};
 use crate::db::queries::reading::MenuItem;
 use crate::domain::Zone;
 use crate::error::AppError;
+use crate::listen::Audience;
 use crate::startup::AppState;
 use crate::words::{Choice, Lang, Words};
 
@@ -24,6 +25,8 @@ pub struct Shell<'a> {
     pub base: &'a str,
     /// The token for the owner's forms; `None` for readers.
     pub csrf: Option<String>,
+    /// Whether there is a place to sign in at, and somebody who might.
+    pub signs_in: bool,
     pub choice: Choice,
     /// The query of this page without its language, for the links to the other languages. None: no such links.
     pub here: Option<&'a str>,
@@ -63,6 +66,7 @@ impl<'a> Shell<'a> {
             zone: state.zone,
             site: &state.title,
             style: style::path(),
+            signs_in: owner.is_none() && state.audience == Audience::Everybody,
             csrf: owner.map(|owner| owner.0.csrf()),
         }
     }

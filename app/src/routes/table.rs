@@ -7,6 +7,7 @@ use actix_web::{HttpResponse, guard, web};
 
 use super::{feeds, health, media, not_found, posts, reading, session, style};
 use crate::error::AppError;
+use crate::listen::Audience;
 
 /// An address with what answers there.
 pub struct Route {
@@ -85,8 +86,12 @@ pub const WRITING: &[Route] = routes! {
 };
 
 /// Registers the routes. The owner's come first, so that `/posts/new` is not taken for a post.
-pub fn register(config: &mut web::ServiceConfig) {
-    for route in WRITING.iter().chain(READING) {
+pub fn register(config: &mut web::ServiceConfig, audience: Audience) {
+    let writing = match audience {
+        Audience::Readers => &[],
+        Audience::Everybody => WRITING,
+    };
+    for route in writing.iter().chain(READING) {
         let allowed = route.allowed();
         let refuse = move || ready(Err::<HttpResponse, _>(AppError::WrongMethod { allowed }));
         let mut resource = web::resource(route.path).default_service(web::to(refuse));

@@ -1,6 +1,6 @@
 //! The one list of settings.
 
-use super::value::{address, bytes, lang, number, seconds, title, url, yes_or_no, zone};
+use super::value::{bytes, hosts, lang, listen, mode, number, seconds, title, url, yes_or_no, zone};
 use super::{OwnerPassword, Setting};
 
 /// Every setting, in the order in which people read of them.
@@ -8,8 +8,35 @@ pub const TABLE: &[Setting] = &[
     Setting {
         default: "127.0.0.1:8080",
         image: "0.0.0.0:8080",
-        set: |settings, text| address(text).map(|value| settings.listen = value),
-        ..flag("listen", "ADDR:PORT", "address and port")
+        set: |settings, text| listen(text).map(|value| settings.listen = value),
+        ..flag(
+            "listen",
+            "PLACE",
+            "where readers come: `ADDR:PORT`, `unix:PATH` or `off`",
+        )
+    },
+    Setting {
+        default: "127.0.0.1:8081",
+        image: "0.0.0.0:8081",
+        set: |settings, text| listen(text).map(|value| settings.admin_listen = value),
+        ..flag(
+            "admin-listen",
+            "PLACE",
+            "where the owner comes, to everything; the same place as `listen` for both",
+        )
+    },
+    Setting {
+        default: "660",
+        set: |settings, text| mode(text).map(|value| settings.socket_mode = value),
+        ..flag("socket-mode", "MODE", "permissions of `unix:` sockets, in octal")
+    },
+    Setting {
+        set: |settings, text| hosts(text).map(|value| settings.hosts = value),
+        ..flag(
+            "hosts",
+            "NAME,...",
+            "more names that the blog answers to; IP addresses and `localhost` always",
+        )
     },
     Setting {
         default: "./blog.db",
@@ -46,7 +73,11 @@ pub const TABLE: &[Setting] = &[
     },
     Setting {
         set: |settings, text| url(text).map(|value| settings.base_url = value),
-        ..flag("base-url", "URL", "address for links in the feed")
+        ..flag("base-url", "URL", "the blog's address, for links in feeds")
+    },
+    Setting {
+        set: |settings, text| url(text).map(|value| settings.admin_url = value),
+        ..flag("admin-url", "URL", "the owner's address, where it is another one")
     },
     Setting {
         default: "0",

@@ -1,23 +1,66 @@
 //! Values of settings: text in, a checked value out.
 
-use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Problem;
 use crate::domain::Zone;
+use crate::listen::Listen;
 use crate::words::Preference;
 
 fn wrong<T>(message: String, hint: &'static str) -> Result<T, Problem> {
     Err(Problem { message, hint })
 }
 
-pub fn address(text: &str) -> Result<SocketAddr, Problem> {
-    text.parse().or_else(|_| {
+/// `ADDR:PORT`, `unix:PATH` or `off`.
+pub fn listen(text: &str) -> Result<Listen, Problem> {
+    if text == "off" {
+        return Ok(Listen::Off);
+    }
+    if let Some(path) = text.strip_prefix("unix:") {
+        // The kernel keeps the path in 108 bytes with a zero behind it.
+        if path.starts_with('/') && path.len() < 108 {
+            return Ok(Listen::Unix(PathBuf::from(path)));
+        }
+        return wrong(
+            format!("`{path}` is not the path of a socket"),
+            "write an absolute path of at most 107 bytes, as in unix:/run/blog/admin.sock",
+        );
+    }
+    text.parse().map(Listen::Tcp).or_else(|_| {
         wrong(
             format!("`{text}` is not an address and port"),
-            "write an IP address and a port, as in 127.0.0.1:8080 or [::1]:8080",
+            "write an IP address and a port, as in 127.0.0.1:8080 or [::1]:8080; or unix:PATH; or off",
         )
     })
+}
+
+/// Permissions in octal.
+pub fn mode(text: &str) -> Result<u32, Problem> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode @ 0..=0o777) => Ok(mode),
+        _ => wrong(
+            format!("`{text}` are no permissions"),
+            "write three octal digits, as in 660",
+        ),
+    }
+}
+
+/// Names separated by commas.
+pub fn hosts(text: &str) -> Result<Vec<String>, Problem> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    names
+        .map(|name| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            if name.bytes().all(plain) {
+                return Ok(name.to_owned());
+            }
+            wrong(
+                format!("`{name}` is not a name of a host"),
+                "write names without ports, separated by commas",
+            )
+        })
+        .collect()
 }
 
 pub fn title(text: &str) -> Result<String, Problem> {

@@ -5,6 +5,7 @@ pub type Text = (&'static str, &'static str);
 
 #[derive(Debug)]
 pub struct Errors {
+    pub unknown_host: Text,
     pub not_found: Text,
     pub gone: Text,
     pub bad_request: Text,
@@ -23,6 +24,10 @@ pub struct Errors {
 }
 
 pub const EN: Errors = Errors {
+    unknown_host: (
+        "Not the name of this blog",
+        "The blog does not answer to the name in this address. Its owner can add names with BLOG_BASE_URL and BLOG_HOSTS.",
+    ),
     not_found: ("Not found", "There is no such page. The post may have been deleted."),
     gone: ("Deleted", "The post that was here has been deleted."),
     bad_request: ("Bad request", "The request could not be read."),
@@ -65,6 +70,10 @@ pub const EN: Errors = Errors {
 };
 
 pub const JA: Errors = Errors {
+    unknown_host: (
+        "このブログの名前ではありません",
+        "ブログはこのアドレスの名前には応答しません。持ち主は BLOG_BASE_URL と BLOG_HOSTS で名前を追加できます。",
+    ),
     not_found: (
         "ページがありません",
         "お探しのページはありません。投稿は削除されたのかもしれません。",

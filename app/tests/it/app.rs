@@ -42,7 +42,8 @@ impl TestApp {
         let mut command = program();
         command.arg("--database").arg(directory.path().join("blog.db"));
         command
-            .args(["--listen", "127.0.0.1:0"])
+            // The same place twice: one listener for everybody. Of options given twice the last one counts.
+            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
             .args(options)
             .stderr(Stdio::piped());
         if let Some(password) = password {
@@ -58,7 +59,9 @@ impl TestApp {
                 .unwrap();
             start.push_str(&line);
             start.push('\n');
-            if let Some((_, address)) = line.split_once("msg=listening addr=") {
+            if let Some((_, rest)) = line.split_once("msg=listening addr=")
+                && let Some((address, "everybody")) = rest.split_once(" serves=")
+            {
                 break address.to_owned();
             }
         };

@@ -148,7 +148,14 @@ fn row(setting: &blog::settings::Setting) -> String {
 fn a_port_in_use_is_explained() {
     let app = TestApp::start();
     let other = app.directory.path().join("other.db");
-    let (code, text) = run(&["--listen", &app.address, "--database", other.to_str().unwrap()]);
+    let (code, text) = run(&[
+        "--listen",
+        &app.address,
+        "--admin-listen",
+        "off",
+        "--database",
+        other.to_str().unwrap(),
+    ]);
     assert_eq!(code, 2);
     assert!(text.contains(&app.address) && text.contains("\nhint: "), "{text}");
 }
@@ -157,16 +164,16 @@ fn a_port_in_use_is_explained() {
 fn health_tells_by_its_exit_code() {
     let mut app = TestApp::start();
     let url = format!("http://{}/healthz", app.address);
-    assert_eq!(run(&["health", "--listen", &app.address]).0, 0);
+    assert_eq!(run(&["health", "--admin-listen", "off", "--listen", &app.address]).0, 0);
     assert_eq!(run(&["health", "--url", &url]).0, 0);
     assert_eq!(
         run(&["health", "--url", &format!("http://{}/nothing", app.address)]).0,
         1
     );
     let everywhere = app.address.replace("127.0.0.1", "0.0.0.0");
-    assert_eq!(run(&["health", "--listen", &everywhere]).0, 0);
+    assert_eq!(run(&["health", "--admin-listen", "off", "--listen", &everywhere]).0, 0);
     app.terminate();
-    assert_eq!(run(&["health", "--listen", &app.address]).0, 1);
+    assert_eq!(run(&["health", "--admin-listen", "off", "--listen", &app.address]).0, 1);
 }
 
 #[test]
@@ -179,7 +186,7 @@ fn a_newer_database_is_refused_and_left_alone() {
         "INSERT INTO __diesel_schema_migrations (version) VALUES ('9999'); PRAGMA wal_checkpoint(TRUNCATE)",
     );
     let before = std::fs::read(&path).unwrap();
-    let (code, text) = run(&["--database", &path, "--listen", "127.0.0.1:0"]);
+    let (code, text) = run(&["--database", &path, "--listen", "127.0.0.1:0", "--admin-listen", "off"]);
     assert_eq!(code, 2);
     assert!(
         text.contains("newer") && text.contains("9999") && text.contains("\nhint: "),
@@ -193,13 +200,16 @@ fn a_database_of_another_program_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let path = database(&directory, "CREATE TABLE cats (name TEXT)");
     let before = std::fs::read(&path).unwrap();
-    let (code, text) = run(&["--database", &path, "--listen", "127.0.0.1:0"]);
+    let (code, text) = run(&["--database", &path, "--listen", "127.0.0.1:0", "--admin-listen", "off"]);
     assert_eq!(code, 2);
     assert!(text.contains("some other program"), "{text}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
 
     std::fs::write(&path, "this is not a database, only some text that is long enough").unwrap();
-    assert_eq!(run(&["--database", &path, "--listen", "127.0.0.1:0"]).0, 2);
+    assert_eq!(
+        run(&["--database", &path, "--listen", "127.0.0.1:0", "--admin-listen", "off"]).0,
+        2
+    );
 }
 
 #[test]
@@ -245,7 +255,7 @@ fn the_password_in_the_environment_is_for_the_first_start_only() {
     assert!(!app.log().contains("some other password"));
 
     let output = program()
-        .args(["--listen", "127.0.0.1:0", "--database"])
+        .args(["--listen", "127.0.0.1:0", "--admin-listen", "off", "--database"])
         .arg(app.directory.path().join("fresh.db"))
         .env("BLOG_OWNER_PASSWORD", "short")
         .output()

@@ -36,7 +36,7 @@ fn a_stop_signal_leaves_one_tidy_file() {
         write(&mut app.owner(), "text");
         // A browser that keeps its connection open does not delay the stop.
         let mut idle = TcpStream::connect(&app.address).unwrap();
-        idle.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        idle.write_all(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").unwrap();
         assert!(idle.read(&mut [0; 64]).unwrap() > 0);
         let started = Instant::now();
         signal(&app.child, name);
@@ -63,7 +63,7 @@ fn a_request_under_way_is_finished() {
     let mut stream = TcpStream::connect(&app.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let head = format!(
-        "POST /posts HTTP/1.1\r\nHost: x\r\nCookie: blog_session={cookie}\r\nContent-Length: {}\r\n\
+        "POST /posts HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: blog_session={cookie}\r\nContent-Length: {}\r\n\
          Content-Type: application/x-www-form-urlencoded\r\n\r\n{first}",
         body.len()
     );

@@ -69,7 +69,7 @@ fn more_than_a_form_may_hold_is_413() {
     // Nor without saying how much it will be.
     let chunk = format!("4000\r\n{}\r\n", "x".repeat(0x4000));
     let request = format!(
-        "POST /posts HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+        "POST /posts HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\n\
          Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n{}0\r\n\r\n",
         chunk.repeat(17)
     );

@@ -10,6 +10,7 @@ mod durability;
 mod feed;
 mod http;
 mod limits;
+mod listeners;
 mod look;
 mod media;
 mod posts;

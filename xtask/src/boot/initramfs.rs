@@ -193,6 +193,7 @@ mod tests {
                 env: Vec::new(),
                 working_dir: "/".to_owned(),
                 port: 80,
+                admin_port: None,
             },
             identity: Identity::default(),
             home: "/".to_owned(),

@@ -201,6 +201,7 @@ mod tests {
             env: vec![("NAME".to_owned(), "'$x\n".to_owned())],
             working_dir: "/data".to_owned(),
             port: 80,
+            admin_port: None,
         }
     }
 

@@ -128,6 +128,8 @@ pub(super) struct Setup<'a> {
     pub(super) port: u16,
     /// Port that the server listens on in the guest.
     pub(super) guest_port: u16,
+    /// The same two for the owner's port.
+    pub(super) admin: Option<(u16, u16)>,
     /// How instructions drive the board's clock: the value of `-icount`.
     pub(super) clock: &'a str,
     /// Whether the server's output goes to stderr.
@@ -145,6 +147,7 @@ pub struct Machine {
     seen: Arc<Mutex<Seen>>,
     started: Instant,
     port: u16,
+    admin_port: Option<u16>,
     console: PathBuf,
     first_answer: Option<Duration>,
     _initramfs: tempfile::NamedTempFile,
@@ -166,8 +169,15 @@ impl Machine {
             .write_all(setup.initramfs)
             .map_err(|error| crate::cache::full_disk(error, parent))?;
         let log = File::create(&setup.console).context(|| format!("cannot write {}", setup.console.display()))?;
-        let port = free_port(setup.port)?;
-        let control = free_port(0)?;
+        let port = free_port(setup.port, "--port")?;
+        let (admin_port, admin) = match setup.admin {
+            None => (None, String::new()),
+            Some((port, guest)) => {
+                let port = free_port(port, "--admin-port")?;
+                (Some(port), format!(",hostfwd=tcp:127.0.0.1:{port}-:{guest}"))
+            }
+        };
+        let control = free_port(0, "--port")?;
         let words: [(&str, String); 5] = [
             ("-kernel", utf8(&setup.kernel.image())?),
             ("-dtb", utf8(&setup.kernel.device_tree())?),
@@ -176,11 +186,11 @@ impl Machine {
                 "-drive",
                 format!("if=sd,format=raw,file={}", utf8(setup.card.path())?.replace(',', ",,")),
             ),
-            // Nothing goes out: what is emulated cannot reach anybody but through the forwarded port.
+            // Nothing goes out: what is emulated cannot reach anybody but through the forwarded ports.
             (
                 "-netdev",
                 format!(
-                    "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:{},hostfwd=tcp:127.0.0.1:{control}-:1",
+                    "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:{},hostfwd=tcp:127.0.0.1:{control}-:1{admin}",
                     setup.guest_port
                 ),
             ),
@@ -236,6 +246,7 @@ impl Machine {
             seen,
             started,
             port,
+            admin_port,
             console: setup.console,
             first_answer: None,
             _initramfs: initramfs,
@@ -255,6 +266,11 @@ impl Machine {
     /// The forwarded port of this machine.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The forwarded port where the owner signs in: one of its own, or the same.
+    pub fn admin_port(&self) -> u16 {
+        self.admin_port.unwrap_or(self.port)
     }
 
     /// Process id of QEMU.
@@ -515,10 +531,12 @@ pub(super) fn printable(line: &str) -> String {
 }
 
 /// The port if nothing listens on it; 0 asks the kernel for one.
-fn free_port(port: u16) -> Result<u16> {
+fn free_port(port: u16, option: &str) -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .context(|| format!("cannot publish port {port} on 127.0.0.1"))
-        .hint("choose another with `--port N`, or any free one with `--port 0`")?;
+        .hint(&format!(
+            "choose another with `{option} N`, or any free one with `{option} 0`"
+        ))?;
     Ok(listener.local_addr()?.port())
 }
 

@@ -53,6 +53,8 @@ pub struct BootOptions<'a> {
     pub kernel: KernelOptions<'a>,
     /// Port on 127.0.0.1; 0 takes a free one.
     pub port: u16,
+    /// The same for the owner's port, when the service has one.
+    pub admin_port: u16,
     /// An empty SD card.
     pub fresh: bool,
     /// Variables, after the image's own.
@@ -83,6 +85,8 @@ pub struct Figures {
     pub manifest: String,
     /// Where the server answers, or answered.
     pub url: String,
+    /// Where the owner signs in.
+    pub admin_url: String,
     /// QEMU's version.
     pub qemu: String,
     /// The kernel's release.
@@ -189,6 +193,7 @@ pub(crate) fn boot_at(
             console: place.directory.join(place.console),
             port: options.port,
             guest_port: options.service.port,
+            admin: options.service.admin_port.map(|guest| (options.admin_port, guest)),
             clock: CLOCK,
             echo: options.echo,
         };
@@ -230,6 +235,7 @@ pub(crate) fn boot_at(
         image: image.name.clone(),
         manifest: image.manifest.to_string(),
         url: machine.url(),
+        admin_url: format!("http://127.0.0.1:{}/", machine.admin_port()),
         qemu: qemu.version,
         kernel: machine.kernel(),
         cpu_part: machine.cpu_part(),

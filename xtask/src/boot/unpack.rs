@@ -108,6 +108,7 @@ fn count(cx: &Cx, kernel: &Kernel, layers: &[&Layer]) -> Result<BTreeMap<String,
         console: console.clone(),
         port: 0,
         guest_port: 80,
+        admin: None,
         clock: COUNT,
         echo: false,
     };

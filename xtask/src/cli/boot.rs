@@ -34,6 +34,9 @@ pub struct BootArgs {
     /// Port on 127.0.0.1; 0 takes a free one [default: 8080, with --check a free one]
     #[arg(long)]
     pub port: Option<u16>,
+    /// The owner's port on 127.0.0.1; 0 takes a free one [default: 8081, where --port is free a free one]
+    #[arg(long)]
+    pub admin_port: Option<u16>,
     /// Start with an empty SD card
     #[arg(long)]
     pub fresh: bool,

@@ -32,6 +32,7 @@ pub struct RunConfig {
 /// * `port` is the port that the image listens on. The address in every variable and argument of the image that has
 ///   it (`0.0.0.0:8080`, `[::]:8080`, `localhost:8080`, `:8080`) becomes `127.0.0.1:<published port>`; a variable
 ///   whose name ends in `PORT` and whose value is just that number becomes the published port.
+/// * `admin_port` is a second port, to which the same happens.
 /// * `volume` is the directory that outlives the container.
 /// * `ready` is the path that answers GET with 2xx or 3xx as soon as the server serves.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -39,6 +40,8 @@ pub struct RunConfig {
 pub struct Service {
     /// TCP port inside the image.
     pub port: u16,
+    /// Another one, for the owner.
+    pub admin_port: Option<u16>,
     /// Absolute path of the volume.
     pub volume: String,
     /// Path for the readiness check.
@@ -49,6 +52,7 @@ impl Default for Service {
     fn default() -> Self {
         Service {
             port: 8080,
+            admin_port: None,
             volume: "/data".to_owned(),
             ready: "/healthz".to_owned(),
         }
@@ -66,6 +70,8 @@ pub struct Program {
     pub working_dir: String,
     /// The port it is expected on: the published one, or the image's when nothing in the image names a port.
     pub port: u16,
+    /// The owner's port, published, when the image names it.
+    pub admin_port: Option<u16>,
 }
 
 impl RunConfig {
@@ -104,17 +110,27 @@ impl RunConfig {
         })
     }
 
-    /// The program with `args` in the place of `Cmd` (when there are any), `env` added, and the published port put in.
-    /// Overrides are taken as they are. `None` when the image names no program.
+    /// The program with `args` in the place of `Cmd` (when there are any), `env` added, and the published ports put in,
+    /// `admin` for the owner's. Overrides are taken as they are. `None` when the image names no program.
     pub fn program(
         &self,
         service: &Service,
         published: u16,
+        admin: u16,
         args: &[String],
         env: &[(String, String)],
     ) -> Option<Program> {
         let mut named = service.port == published;
+        let mut admin_named = false;
         let mut publish = |name: &str, value: &str| {
+            // One after the other, but never the first one's result again.
+            if let Some(port) = service.admin_port {
+                let (value, changed) = publish_port(name, value, port, admin);
+                if changed {
+                    admin_named = true;
+                    return value;
+                }
+            }
             let (value, changed) = publish_port(name, value, service.port, published);
             named |= changed;
             value
@@ -140,6 +156,7 @@ impl RunConfig {
             env: variables,
             working_dir: self.directory(),
             port: if named { published } else { service.port },
+            admin_port: admin_named.then_some(admin),
         })
     }
 
@@ -160,6 +177,7 @@ impl RunConfig {
             env: variables,
             working_dir: self.directory(),
             port,
+            admin_port: None,
         })
     }
 
@@ -299,12 +317,26 @@ mod tests {
             ..RunConfig::default()
         };
         let service = Service::default();
-        let program = config.program(&service, 9000, &[], &[]).unwrap();
+        let program = config.program(&service, 9000, 9001, &[], &[]).unwrap();
         assert_eq!(program.argv, ["/blog", "serve", "--bind=127.0.0.1:9000"]);
         assert_eq!(program.variable("LISTEN"), Some("127.0.0.1:9000"));
         assert_eq!((program.working_dir.as_str(), program.port), ("/", 9000));
+        assert_eq!(program.admin_port, None);
+        let both = Service {
+            admin_port: Some(8081),
+            ..Service::default()
+        };
+        let two = RunConfig {
+            env: text(&["LISTEN=0.0.0.0:8080", "ADMIN=0.0.0.0:8081"]),
+            ..config.clone()
+        };
+        // The port that the first gets is the image's second: it is put in once all the same.
+        let program = two.program(&both, 8081, 9001, &[], &[]).unwrap();
+        assert_eq!(program.variable("LISTEN"), Some("127.0.0.1:8081"));
+        assert_eq!(program.variable("ADMIN"), Some("127.0.0.1:9001"));
+        assert_eq!((program.port, program.admin_port), (8081, Some(9001)));
         let own = [("LISTEN".to_owned(), "0.0.0.0:8080".to_owned())];
-        let program = config.program(&service, 9000, &text(&["--help"]), &own).unwrap();
+        let program = config.program(&service, 9000, 9001, &text(&["--help"]), &own).unwrap();
         assert_eq!(program.argv, ["/blog", "--help"]);
         assert_eq!(program.variable("LISTEN"), Some("0.0.0.0:8080"));
         let own = [("A".to_owned(), "2".to_owned())];
@@ -341,8 +373,11 @@ mod tests {
             entrypoint: text(&["/httpd"]),
             ..RunConfig::default()
         };
-        let program = config.program(&Service::default(), 9000, &[], &[]).unwrap();
+        let program = config.program(&Service::default(), 9000, 9001, &[], &[]).unwrap();
         assert_eq!(program.port, 8080);
-        assert_eq!(RunConfig::default().program(&Service::default(), 9000, &[], &[]), None);
+        assert_eq!(
+            RunConfig::default().program(&Service::default(), 9000, 9001, &[], &[]),
+            None
+        );
     }
 }

@@ -109,6 +109,8 @@ pub struct RunOptions {
     pub service: Service,
     /// `--port`: the published port on 127.0.0.1; 0 takes a free one.
     pub port: u16,
+    /// `--admin-port`: the same for the owner's port, when the service has one.
+    pub admin_port: u16,
     /// `--isolation`.
     pub isolation: Isolation,
     /// `--data`: where the volume's content is kept; by default `data` beside the unpacked tree.
@@ -130,6 +132,7 @@ impl Default for RunOptions {
         RunOptions {
             service: Service::default(),
             port: 8080,
+            admin_port: 0,
             isolation: Isolation::Auto,
             data: None,
             fresh: false,
@@ -181,6 +184,10 @@ pub fn run(cx: &Cx, image: &ImageSource, options: &RunOptions) -> Result<()> {
             rss.unwrap_or_default()
         ),
     );
+    if server.admin_port() != server.port() {
+        cx.ui
+            .step("Owner", &format!("http://127.0.0.1:{}/", server.admin_port()));
+    }
     cx.ui.result(&server.url());
     loop {
         if interrupted() {
@@ -229,10 +236,14 @@ pub fn launch(cx: &Cx, image: &ImageSource, options: &RunOptions) -> Result<Serv
     }
     let home = utf8(&std::path::absolute(cx.root.join("target/run").join(&image.name))?)?;
     let stop_signal = stop_signal(&image.config.stop_signal)?;
-    let port = free_port(options.port)?;
+    let port = free_port(options.port, "--port")?;
+    let admin = match options.service.admin_port {
+        Some(_) => free_port(options.admin_port, "--admin-port")?,
+        None => 0,
+    };
     let program = image
         .config
-        .program(&options.service, port, &options.args, &options.env)
+        .program(&options.service, port, admin, &options.args, &options.env)
         .context(|| format!("the image {} has neither Entrypoint nor Cmd", image.name))
         .hint("name the program after `--`")?;
     if program.port != port {
@@ -240,7 +251,7 @@ pub fn launch(cx: &Cx, image: &ImageSource, options: &RunOptions) -> Result<Serv
             "nothing in the image's configuration names port {}, so it cannot be published elsewhere",
             program.port
         ));
-        free_port(program.port)?;
+        free_port(program.port, "--port")?;
     }
 
     let (data, data_lock) = data_directory(cx, &home, options)?;
@@ -322,6 +333,7 @@ pub fn launch(cx: &Cx, image: &ImageSource, options: &RunOptions) -> Result<Serv
         running,
         platform: image.platform,
         port: program.port,
+        admin_port: program.admin_port,
         ready_path: options.service.ready.clone(),
         started,
         first_answer: None,
@@ -402,10 +414,12 @@ fn data_directory(cx: &Cx, home: &Path, options: &RunOptions) -> Result<(PathBuf
 }
 
 /// The port if nothing listens on it; 0 asks the kernel for one.
-fn free_port(port: u16) -> Result<u16> {
+fn free_port(port: u16, option: &str) -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .context(|| format!("cannot publish port {port} on 127.0.0.1"))
-        .hint("choose another with `--port N`, or any free one with `--port 0`")?;
+        .hint(&format!(
+            "choose another with `{option} N`, or any free one with `{option} 0`"
+        ))?;
     Ok(listener.local_addr()?.port())
 }
 

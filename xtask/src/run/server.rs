@@ -103,6 +103,7 @@ pub struct Server {
     pub(super) running: Running,
     pub(super) platform: Platform,
     pub(super) port: u16,
+    pub(super) admin_port: Option<u16>,
     pub(super) ready_path: String,
     pub(super) started: Instant,
     pub(super) first_answer: Option<Duration>,
@@ -124,6 +125,11 @@ impl Server {
     /// The published port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The port where the owner signs in: one of its own, or the same.
+    pub fn admin_port(&self) -> u16 {
+        self.admin_port.unwrap_or(self.port)
     }
 
     /// Process id, on the host, of the program itself (of qemu-user when that runs it).

@@ -17,6 +17,10 @@ use crate::verb::{Outcome, policy};
 /// Runs the verb.
 pub fn run(cx: &Cx, args: &BootArgs) -> Result<Outcome> {
     let policy = policy(cx)?;
+    let port = args.port.unwrap_or(if args.check { 0 } else { 8080 });
+    let admin_port = args
+        .admin_port
+        .or(if port == 0 { Some(0) } else { policy.image.admin_port });
     let options = BootOptions {
         service: service(&policy.image),
         policy: policy.boot,
@@ -24,7 +28,8 @@ pub fn run(cx: &Cx, args: &BootArgs) -> Result<Outcome> {
             mirror: args.debian_mirror.as_deref(),
             refresh: args.refresh,
         },
-        port: args.port.unwrap_or(if args.check { 0 } else { 8080 }),
+        port,
+        admin_port: admin_port.unwrap_or(0),
         fresh: args.fresh,
         env: environment(&args.env)?,
         args: args.args.clone(),
@@ -45,6 +50,9 @@ pub fn run(cx: &Cx, args: &BootArgs) -> Result<Outcome> {
         Err(problem) => return Ok(tell(cx, &problem)),
     };
     show(cx, "Answering", &figures);
+    if figures.admin_url != figures.url {
+        cx.ui.step("Owner", &figures.admin_url);
+    }
     cx.ui.step("Serving", "Ctrl-C stops it");
     if args.json {
         cx.ui.result(&serde_json::to_string_pretty(&figures)?);

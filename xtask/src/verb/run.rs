@@ -48,9 +48,15 @@ pub fn image_source(cx: &Cx, base: Base, platform: Platform) -> Result<ImageSour
 }
 
 fn options(cx: &Cx, args: &RunArgs) -> Result<RunOptions> {
+    let policy = policy(cx)?;
     Ok(RunOptions {
-        service: service(&policy(cx)?.image),
+        service: service(&policy.image),
         port: args.port,
+        admin_port: args.admin_port.unwrap_or(if args.port == 0 {
+            0
+        } else {
+            policy.image.admin_port.unwrap_or(0)
+        }),
         isolation: match args.isolation {
             Isolation::Auto => run::Isolation::Auto,
             Isolation::Chroot => run::Isolation::Chroot,
@@ -69,6 +75,7 @@ fn options(cx: &Cx, args: &RunArgs) -> Result<RunOptions> {
 pub fn service(image: &ImagePolicy) -> Service {
     Service {
         port: image.port,
+        admin_port: image.admin_port,
         volume: image.volume.clone(),
         ready: image.ready.clone(),
     }

@@ -43,6 +43,7 @@ fn options() -> BootOptions<'static> {
         policy: policy().boot,
         kernel: KernelOptions::default(),
         port: 0,
+        admin_port: 0,
         fresh: false,
         env: Vec::new(),
         args: Vec::new(),

@@ -234,6 +234,10 @@ fn keeps_a_post_through_a_power_cut(base: Base, dir: &Path) {
     let tag = format!("{base}-armv6");
     let image = ImageSource::from_layout(dir, Some(&tag), base, Platform::ArmV6).unwrap();
     let options = RunOptions {
+        service: run::Service {
+            admin_port: Some(8081),
+            ..run::Service::default()
+        },
         port: 0,
         data: Some(data.path().to_owned()),
         env: vec![
@@ -245,7 +249,12 @@ fn keeps_a_post_through_a_power_cut(base: Base, dir: &Path) {
     };
     let mut server = run::start(&cx, &image, &options).unwrap();
     let text = format!("written on {base} before the power went");
-    post(server.port(), &text);
+    assert_eq!(
+        http(server.port(), "GET", "/login", "", "").status,
+        404,
+        "readers have no login page"
+    );
+    post(server.admin_port(), &text);
     server.kill().unwrap();
     // The data directory stays locked as long as there is a server object.
     drop(server);

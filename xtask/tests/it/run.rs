@@ -228,7 +228,7 @@ fn shown(confinement: &Confinement, processor: &Processor) -> Vec<String> {
         env: vec!["BLOG_LISTEN=0.0.0.0:8080".into(), "LD_PRELOAD=/lib/x.so".into()],
         ..RunConfig::default()
     };
-    let program = config.program(&Service::default(), 9000, &[], &[]).unwrap();
+    let program = config.program(&Service::default(), 9000, 9001, &[], &[]).unwrap();
     let paths = Paths {
         rootfs: Path::new("/ws/target/run/scratch-armv6/rootfs-1"),
         data: Path::new("/ws/data"),

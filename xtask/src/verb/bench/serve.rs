@@ -84,6 +84,7 @@ impl Server {
             options: RunOptions {
                 service: Service {
                     port: policy.image.port,
+                    admin_port: policy.image.admin_port,
                     volume: policy.image.volume,
                     ready: policy.image.ready,
                 },

@@ -50,10 +50,11 @@ fn the_real_dockerfile_says_what_the_image_is() {
         ..
     } = stage.config;
     assert_eq!(env[0], ("BLOG_LISTEN".to_owned(), "0.0.0.0:8080".to_owned()));
-    assert_eq!(env[1], ("BLOG_DATABASE".to_owned(), "/data/blog.db".to_owned()));
+    assert_eq!(env[1], ("BLOG_ADMIN_LISTEN".to_owned(), "0.0.0.0:8081".to_owned()));
+    assert_eq!(env[2], ("BLOG_DATABASE".to_owned(), "/data/blog.db".to_owned()));
     assert_eq!(user.as_deref(), Some("65532:65532"));
     assert_eq!(working_dir.as_deref(), Some("/data"));
-    assert!(exposed_ports.contains("8080/tcp") && volumes.contains("/data"));
+    assert!(exposed_ports.contains("8080/tcp") && exposed_ports.contains("8081/tcp") && volumes.contains("/data"));
     assert_eq!(healthcheck.unwrap().test, ["CMD", "/usr/local/bin/blog", "health"]);
     assert_eq!(stop_signal.as_deref(), Some("SIGTERM"));
     assert_eq!(entrypoint.unwrap(), ["/usr/local/bin/blog"]);

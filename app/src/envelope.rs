@@ -1,0 +1,96 @@
+//! What is around every answer: the check of the host, errors as pages, headers, the line in the log.
+
+use std::time::Instant;
+
+use actix_web::Error;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+
+use crate::error::AppError;
+use crate::listen::Audience;
+use crate::routes::page::Shell;
+use crate::startup::{choice, state};
+
+/// On every response, errors and redirects too.
+const HEADERS: [(HeaderName, &str); 5] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
+         frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    // Not "no-referrer": with it browsers send "Origin: null" with our own forms.
+    (header::REFERRER_POLICY, "same-origin"),
+    (header::CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
+    (header::CROSS_ORIGIN_OPENER_POLICY, "same-origin"),
+];
+
+fn add_headers(headers: &mut HeaderMap) {
+    for (name, value) in HEADERS {
+        // Images come with a stricter policy of their own.
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+}
+
+/// Around every handler.
+pub async fn around(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let started = Instant::now();
+    // Copies: routing needs the request to itself, so no clone of it may be held meanwhile.
+    let method = request.method().clone();
+    let path = request.path().to_owned();
+    let (readers, known) = {
+        let state = state(request.request())?;
+        let known = state.hosts.allow(request.headers(), request.request().uri());
+        (state.audience == Audience::Readers, known)
+    };
+    if readers {
+        // What is not there cannot be read: readers are the same to every handler.
+        request.headers_mut().remove(header::COOKIE);
+        request.headers_mut().remove(header::AUTHORIZATION);
+    }
+
+    let mut response = if known {
+        next.call(request).await?.map_into_boxed_body()
+    } else {
+        request.error_response(AppError::UnknownHost).map_into_boxed_body()
+    };
+    if let Some(error) = response.response().error() {
+        let internal = AppError::Internal("not an error of this program".into());
+        let error = error.as_error::<AppError>().unwrap_or(&internal);
+        if let AppError::Internal(cause) = error {
+            tracing::error!(error = %cause, "request failed");
+        }
+        let page = error.page(Shell::new(state(response.request())?, None, choice(response.request())));
+        response = response.into_response(page);
+    }
+    let headers = response.headers_mut();
+    add_headers(headers);
+    if readers {
+        headers.remove(header::SET_COOKIE);
+        // Handlers say that pages differ by cookie; here they do not.
+        if headers.get(header::VARY).is_some_and(|value| value == "cookie") {
+            headers.remove(header::VARY);
+        }
+    }
+
+    // The image's health check asks twice a minute; only a failure is news.
+    if path == "/healthz" && response.status().is_success() {
+        return Ok(response);
+    }
+    // No address of the reader, no query, no agent: what is not written cannot be asked for.
+    tracing::info!(
+        method = method.as_str(),
+        path = path.as_str(),
+        status = response.status().as_u16(),
+        ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "request"
+    );
+    Ok(response)
+}
