@@ -290,6 +290,44 @@ mod tests {
         assert_eq!(ids(db, "alpha"), [1]);
     }
 
+    /// Whatever stands in a text, in whatever spelling, every piece of it is found.
+    #[test]
+    fn every_piece_of_every_text_is_found() {
+        let alphabet: Vec<char> = "aBzＡｚ東京午後かがカガｶﾞﾊﾟー①é\u{301}\u{3099}ßİΣς한%_*^(){}:;'\\/<&😀"
+            .chars()
+            .collect();
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut random = |most: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % most as u64).unwrap()
+        };
+        let texts: Vec<String> = (0..40)
+            .map(|_| (0..3 + random(30)).map(|_| alphabet[random(alphabet.len())]).collect())
+            .collect();
+        let db = &mut database(&[]);
+        for (id, text) in (1_i64..).zip(&texts) {
+            // As a title: the text of a post has marks, which are not looked for.
+            add(db, id, "x");
+            let title = posts::title.eq(text);
+            diesel::update(posts::table.find(id)).set(title).execute(db).unwrap();
+        }
+        refresh(db, 1000).unwrap();
+        for (id, text) in (1_i64..).zip(&texts) {
+            let folded: Vec<char> = fold(text).chars().collect();
+            for _ in 0..15 {
+                let from = random(folded.len());
+                let piece: String = folded[from..].iter().take(1 + random(6)).collect();
+                // A piece that begins with a mark of its own folds into another text when it stands alone.
+                if fold(&piece) == piece && Sought::parse(&piece).is_some_and(|sought| sought.terms().len() == 1) {
+                    assert!(ids(db, &piece).contains(&id), "{piece:?} in {text:?}");
+                }
+            }
+        }
+        assert_eq!(check(db).unwrap(), None);
+    }
+
     #[test]
     fn pages_meet_without_gap_or_overlap() {
         let db = &mut database(&["abc"; 7]);
