@@ -5,14 +5,18 @@
 //! `words` is the interface in each of its languages,
 //! `db` is the only module that talks to SQLite, `auth` decides who may write.
 
+pub mod archive;
 pub mod auth;
+pub mod backup;
 pub mod cli;
 pub mod command;
 pub mod db;
 pub mod domain;
 pub mod envelope;
 pub mod error;
+pub mod export;
 pub mod hosts;
+pub mod import;
 pub mod listen;
 pub mod media;
 pub mod page_cache;

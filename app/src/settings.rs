@@ -120,10 +120,21 @@ pub struct Settings {
     pub zone: Zone,
     pub owner_password: Option<OwnerPassword>,
     pub limits: Limits,
+    pub backup: BackupSettings,
     /// Every setting with its source, in the order of [`TABLE`].
     pub in_force: Vec<InForce>,
     /// Variables that look like settings and are none.
     pub unknown_variables: Vec<String>,
+}
+
+/// Backups that the running blog makes by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupSettings {
+    /// Where to; `None`: it makes none.
+    pub to: Option<PathBuf>,
+    pub every: Duration,
+    /// How many are kept.
+    pub keep: usize,
 }
 
 /// Bounds that keep the server within one core and 512 MB.
@@ -279,6 +290,11 @@ impl Settings {
                 keep_alive: zero,
                 stop_time: zero,
                 form_bytes: 0,
+            },
+            backup: BackupSettings {
+                to: None,
+                every: zero,
+                keep: 1,
             },
             in_force: Vec::new(),
             unknown_variables: Vec::new(),

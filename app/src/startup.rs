@@ -9,6 +9,7 @@ use actix_web::{App, HttpRequest, HttpServer, middleware, web};
 
 use crate::auth::password::{self, NewPassword};
 use crate::auth::throttle::Throttle;
+use crate::backup;
 use crate::cli::Failure;
 use crate::db::Db;
 use crate::domain::Zone;
@@ -103,6 +104,7 @@ pub fn serve(settings: Settings) -> Result<(), Failure> {
             listeners.push((bound, audience));
         }
     }
+    backup::timer::start(&settings);
     actix_web::rt::System::new().block_on(run(listeners, db, media, settings))
 }
 

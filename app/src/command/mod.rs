@@ -1,8 +1,14 @@
 //! The commands: one module each, and one row in [`COMMANDS`]. A module owns what its command does; the command line is
 //! read by `cli` alone.
 
+pub mod backup;
+pub mod check;
 pub mod config;
+pub mod doctor;
+pub mod export;
+pub mod findings;
 pub mod health;
+pub mod import;
 pub mod owner;
 pub mod serve;
 
@@ -54,4 +60,18 @@ pub struct Opt {
 }
 
 /// Every command, in the order of `--help`.
-pub const COMMANDS: &[Command] = &[serve::COMMAND, owner::SET, health::COMMAND, config::COMMAND];
+pub const COMMANDS: &[Command] = &[
+    serve::COMMAND,
+    owner::SET,
+    health::COMMAND,
+    config::COMMAND,
+    import::X_ARCHIVE,
+    import::MASTODON,
+    import::MARKDOWN,
+    import::EXPORT,
+    export::COMMAND,
+    backup::BACKUP,
+    backup::RESTORE,
+    check::COMMAND,
+    doctor::COMMAND,
+];

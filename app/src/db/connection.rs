@@ -11,7 +11,7 @@ use diesel::sqlite::SqliteConnection;
 use crate::cli::Failure;
 
 /// `blog` in ASCII; the first migration writes it into the file.
-const APPLICATION_ID: i32 = 0x626c_6f67;
+pub const APPLICATION_ID: i32 = 0x626c_6f67;
 
 /// For the one connection that writes.
 pub fn writer(path: &str) -> Result<SqliteConnection, Failure> {

@@ -1,5 +1,6 @@
 //! Bringing the database file up to the schema this program knows.
 
+use diesel::RunQueryDsl as _;
 use diesel::migration::{Migration, MigrationSource};
 use diesel::sqlite::{Sqlite, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
@@ -30,6 +31,42 @@ fn unknown_version(connection: &mut SqliteConnection) -> Result<Option<String>, 
         .iter()
         .find(|version| known.iter().all(|migration| migration.name().version() != **version));
     Ok(unknown.map(ToString::to_string))
+}
+
+/// How a database stands to the migrations of this program.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Standing {
+    Current,
+    /// So many are still to be made.
+    Behind(usize),
+    /// It has one that this program does not know.
+    Ahead(String),
+}
+
+/// Looks and changes nothing.
+pub fn standing(connection: &mut SqliteConnection) -> Result<Standing, AnyError> {
+    let known = MigrationSource::<Sqlite>::migrations(&MIGRATIONS)?;
+    let rows: Vec<Version> =
+        diesel::sql_query("SELECT version AS value FROM __diesel_schema_migrations ORDER BY version")
+            .load(connection)?;
+    let is_known = |row: &&Version| {
+        known
+            .iter()
+            .any(|migration| migration.name().version().to_string() == row.value)
+    };
+    if let Some(unknown) = rows.iter().find(|row| !is_known(row)) {
+        return Ok(Standing::Ahead(unknown.value.clone()));
+    }
+    Ok(match known.len() - rows.len() {
+        0 => Standing::Current,
+        count => Standing::Behind(count),
+    })
+}
+
+#[derive(diesel::QueryableByName)]
+struct Version {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    value: String,
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The database: one connection that writes, two that only read, none of them on the event loop.
 
 pub mod connection;
+pub mod lock;
 pub mod migrate;
 pub mod models;
 pub mod queries;
@@ -17,6 +18,7 @@ use diesel::sqlite::SqliteConnection;
 use crate::cli::Failure;
 use crate::domain::{Stamp, random};
 use crate::error::AppError;
+use lock::Lock;
 
 /// Two, so that one slow page does not hold up the other reader.
 const READERS: usize = 2;
@@ -34,6 +36,8 @@ struct Inner {
     generation: AtomicU64,
     /// When a reader last looked for changes by other programs, in seconds since 1970.
     looked: AtomicI64,
+    // Last: see there.
+    _lock: Lock,
 }
 
 struct Reader {
@@ -67,13 +71,16 @@ impl std::fmt::Debug for Db {
 impl Db {
     /// Opens the file, or makes it, and brings it up to date.
     pub fn open(path: &str) -> Result<Self, Failure> {
-        let mut writer = connection::writer(path)?;
-        migrate::run(&mut writer, path)?;
-        let uuid = random::uuid().map_err(|error| Failure::fatal(error.to_string()))?;
-        queries::site::create(&mut writer, &uuid, Stamp::now())
-            .map_err(|error| Failure::fatal(format!("cannot write to the database {path}: {error}")))?;
+        let Alone {
+            connection: mut writer,
+            lock,
+        } = Alone::open(path)?;
         catch_up(&mut writer)
             .map_err(|error| Failure::fatal(format!("cannot write the search index of {path}: {error}")))?;
+        let lock = match lock {
+            Some(lock) => lock,
+            None => Lock::shared(path.as_ref())?,
+        };
         let readers = (0..READERS)
             .map(|_| connection::reader(path).map(|connection| Reader { connection, version: 0 }))
             .collect::<Result<_, _>>()?;
@@ -83,6 +90,7 @@ impl Db {
             writer: Mutex::new(writer),
             generation: AtomicU64::new(1),
             looked: AtomicI64::new(0),
+            _lock: lock,
         })))
     }
 
@@ -181,6 +189,66 @@ fn catch_up(writer: &mut SqliteConnection) -> QueryResult<()> {
         }
     }
     Ok(())
+}
+
+/// One connection, for a command that has the work to itself.
+pub struct Alone {
+    connection: SqliteConnection,
+    /// After the connection: see there.
+    lock: Option<Lock>,
+}
+
+impl std::fmt::Debug for Alone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Alone")
+    }
+}
+
+impl Alone {
+    /// Opens the file, or makes it, and brings it up to date.
+    pub fn open(path: &str) -> Result<Self, Failure> {
+        let file = std::path::Path::new(path);
+        // Before the file is opened, so that it is not replaced in between.
+        let lock = if file.exists() { Some(Lock::shared(file)?) } else { None };
+        let mut writer = connection::writer(path)?;
+        let lock = lock.map_or_else(|| Lock::shared(file), Ok)?;
+        prepare(&mut writer, path)?;
+        Ok(Self {
+            connection: writer,
+            lock: Some(lock),
+        })
+    }
+
+    /// Opens a file that must be there.
+    pub fn existing(path: &str) -> Result<Self, Failure> {
+        if !std::path::Path::new(path).is_file() {
+            return Err(Failure::usage(
+                format!("there is no database {path}"),
+                "name it with --database or BLOG_DATABASE",
+            ));
+        }
+        Self::open(path)
+    }
+
+    /// A blog that is gone in the end: for trying what a command would do.
+    pub fn in_memory() -> Result<Self, Failure> {
+        let mut connection =
+            SqliteConnection::establish(":memory:").map_err(|error| Failure::fatal(error.to_string()))?;
+        prepare(&mut connection, "in memory")?;
+        Ok(Self { connection, lock: None })
+    }
+
+    pub fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+}
+
+/// Brings a database up to date and names the blog, once.
+fn prepare(connection: &mut SqliteConnection, path: &str) -> Result<(), Failure> {
+    migrate::run(connection, path)?;
+    let uuid = random::uuid().map_err(|error| Failure::fatal(error.to_string()))?;
+    queries::site::create(connection, &uuid, Stamp::now())
+        .map_err(|error| Failure::fatal(format!("cannot write to the database {path}: {error}")))
 }
 
 /// A panic elsewhere leaves a connection usable: SQLite rolls back what was not committed.

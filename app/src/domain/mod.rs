@@ -3,6 +3,7 @@
 pub mod cursor;
 pub mod fold;
 pub mod hex;
+pub mod json;
 pub mod marks;
 pub mod markup;
 pub mod percent;

@@ -1,6 +1,6 @@
 //! The one list of settings.
 
-use super::value::{bytes, hosts, lang, listen, mode, number, seconds, title, url, yes_or_no, zone};
+use super::value::{bytes, hosts, lang, listen, mode, number, seconds, span, title, url, yes_or_no, zone};
 use super::{OwnerPassword, Setting};
 
 /// Every setting, in the order in which people read of them.
@@ -160,6 +160,27 @@ pub const TABLE: &[Setting] = &[
         default: "256K",
         set: |settings, text| bytes(text, 16 << 10, 16 << 20).map(|value| settings.limits.form_bytes = value),
         ..flag("form-bytes", "BYTES", "largest form, also with K or M")
+    },
+    Setting {
+        set: |settings, text| {
+            settings.backup.to = (!text.is_empty()).then(|| text.into());
+            Ok(())
+        },
+        ..flag(
+            "backup-dir",
+            "DIRECTORY",
+            "where the running blog puts backups of itself",
+        )
+    },
+    Setting {
+        default: "24h",
+        set: |settings, text| span(text).map(|value| settings.backup.every = value),
+        ..flag("backup-every", "TIME", "time between two backups, in m, h or d")
+    },
+    Setting {
+        default: "14",
+        set: |settings, text| number(text, 1, 10_000).map(|value| settings.backup.keep = value),
+        ..flag("backup-keep", "NUMBER", "how many backups are kept")
     },
 ];
 

@@ -141,6 +141,25 @@ pub fn seconds(text: &str) -> Result<Duration, Problem> {
     }
 }
 
+/// `90m`, `24h` or `7d`: from a minute to a year.
+pub fn span(text: &str) -> Result<Duration, Problem> {
+    let unit = match text.as_bytes().last() {
+        Some(b'm') => 60,
+        Some(b'h') => 3600,
+        Some(b'd') => 86_400,
+        _ => 0,
+    };
+    let digits = text.get(..text.len().saturating_sub(1)).unwrap_or_default();
+    let seconds = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    match seconds {
+        Some(seconds @ 60..=31_536_000) => Ok(Duration::from_secs(seconds)),
+        _ => wrong(
+            format!("`{text}` is not a time from 1m to 365d"),
+            "write it as in 90m, 24h or 7d",
+        ),
+    }
+}
+
 /// `262144`, `256K` or `1M`, in powers of two.
 pub fn bytes(text: &str, least: usize, most: usize) -> Result<usize, Problem> {
     let (digits, unit) = match text.as_bytes().last() {
@@ -162,6 +181,16 @@ pub fn bytes(text: &str, least: usize, most: usize) -> Result<usize, Problem> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn spans() {
+        assert_eq!(span("90m").unwrap().as_secs(), 5400);
+        assert_eq!(span("24h").unwrap().as_secs(), 86_400);
+        assert_eq!(span("7d").unwrap().as_secs(), 604_800);
+        for bad in ["", "7", "h", "0h", "-1h", "366d", "1é", "99999999999999999999d", "1.5h"] {
+            span(bad).unwrap_err();
+        }
+    }
 
     #[test]
     fn sizes() {

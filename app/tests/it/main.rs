@@ -6,6 +6,7 @@
 mod app;
 mod browser;
 mod cli;
+mod data;
 mod durability;
 mod feed;
 mod http;

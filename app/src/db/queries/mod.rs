@@ -1,6 +1,7 @@
 //! Every query there is, by table. Each takes a connection, so that several fit into one transaction.
 
 pub mod archive;
+pub mod integrity;
 pub mod media;
 pub mod owner;
 pub mod posts;
@@ -8,3 +9,4 @@ pub mod reading;
 pub mod search;
 pub mod sessions;
 pub mod site;
+pub mod transfer;

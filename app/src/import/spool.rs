@@ -1,0 +1,89 @@
+//! Elements put aside in a file, because they come in another order than they are needed in and are too many for the
+//! memory. The file has no name: whatever happens, it is gone when the program is.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use crate::domain::{hex, random};
+
+#[derive(Debug)]
+pub struct Spool {
+    file: File,
+    length: u64,
+    buffer: Vec<u8>,
+}
+
+/// Where an element lies.
+#[derive(Debug, Clone, Copy)]
+pub struct Slot {
+    at: u64,
+    length: u32,
+}
+
+impl Spool {
+    /// In `directory`, which has room for what will be imported anyway.
+    pub fn create(directory: &Path) -> io::Result<Self> {
+        let name = random::bytes::<8>().map_err(|error| io::Error::other(error.to_string()))?;
+        let path = directory.join(format!(".import-{}", hex::encode(&name)));
+        let mut options = OpenOptions::new();
+        let file = options
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
+        std::fs::remove_file(&path)?;
+        Ok(Self {
+            file,
+            length: 0,
+            buffer: Vec::new(),
+        })
+    }
+
+    pub fn push(&mut self, bytes: &[u8]) -> io::Result<Slot> {
+        let length = u32::try_from(bytes.len()).map_err(|_| io::Error::other("an element is too large"))?;
+        let slot = Slot {
+            at: self.length,
+            length,
+        };
+        self.buffer.extend_from_slice(bytes);
+        self.length += u64::from(length);
+        if self.buffer.len() > 256 << 10 {
+            self.flush()?;
+        }
+        Ok(slot)
+    }
+
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.file.write_all(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// What was pushed; call `flush` before the first time.
+    pub fn read(&self, slot: Slot) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; slot.length as usize];
+        self.file.read_exact_at(&mut bytes, slot.at)?;
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn comes_back_and_has_no_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut spool = Spool::create(directory.path()).unwrap();
+        let slots: Vec<Slot> = (0..100_u32)
+            .map(|n| spool.push(&vec![n as u8; 10_000]).unwrap())
+            .collect();
+        spool.flush().unwrap();
+        assert_eq!(spool.read(slots[77]).unwrap(), vec![77; 10_000]);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+}
