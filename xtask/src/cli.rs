@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::oci::location::Location;
 use crate::oci::reference::Destination;
 use crate::plan::StdChoice;
+use crate::policy::BuilderChoice;
 use crate::report::Bandwidth;
 use crate::target::{Base, Platform};
 
@@ -67,6 +68,9 @@ pub enum Verb {
     /// Where bases come from: list, lock, update, verify, export
     #[command(subcommand)]
     Base(BaseVerb),
+    /// The image that compiles with --builder docker, and its caches
+    #[command(subcommand)]
+    Builder(BuilderVerb),
     /// Serve an image under qemu-user, with the CPU of its platform
     Run(RunArgs),
     /// Boot an image on an emulated Raspberry Pi Zero, and cut its power
@@ -103,6 +107,7 @@ Examples:
   cargo xtask image --base debian --with busybox
   cargo xtask image --base alpine --base-image alpine-minirootfs-3.24.2-armhf.tar.gz
   cargo xtask image --platform linux/arm/v6 --platform linux/amd64 --to oci:/tmp/blog
+  cargo xtask image --builder docker --base alpine
   cargo xtask image --dry-run --json"
 )]
 pub struct ImageArgs {
@@ -129,6 +134,9 @@ pub struct ImageArgs {
     /// Where Rust's std comes from
     #[arg(long, value_enum)]
     pub std: Option<StdChoice>,
+    /// Where the program is compiled [default: xtask.toml]
+    #[arg(long, value_enum, env = "XTASK_BUILDER")]
+    pub builder: Option<BuilderChoice>,
     /// Debian's mirror, when apt on this machine is not configured with one [env: XTASK_DEBIAN_MIRROR]
     #[arg(long, value_name = "URL")]
     pub debian_mirror: Option<String>,
@@ -154,6 +162,37 @@ pub struct ImageArgs {
 pub enum ImageVerb {
     /// Say which image of an index each machine and engine would take
     Resolve(ResolveArgs),
+}
+
+/// `cargo xtask builder`.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+The builder is the stage `builder` of docker/Dockerfile. `cargo xtask image --builder docker` makes it when it is missing or what
+it is made of has changed, and compiles in a container of it. Which engine is meant is decided as docker decides it.
+
+Examples:
+  cargo xtask builder status
+  cargo xtask builder build
+  cargo xtask builder prune --all")]
+pub enum BuilderVerb {
+    /// What the engine has: builder images, caches, containers
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the builder image if it is missing, and say its name
+    Build {
+        /// Make it anew, whatever is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Remove builder images that this workspace no longer uses
+    Prune {
+        /// Also the one in use, and the caches: the next build starts from nothing
+        #[arg(long)]
+        all: bool,
+    },
 }
 
 /// `cargo xtask size`.
@@ -352,6 +391,8 @@ pub enum BenchPart {
     Noop,
     /// An image after a one-line edit, against bare cargo
     Edit,
+    /// The same two through the builder container, against docker build
+    Docker,
     /// Assembly and compression, against buildah and docker
     Assemble,
     /// What a second push sends, against skopeo and docker

@@ -4,6 +4,7 @@ pub mod attest;
 pub mod audit;
 pub mod base;
 pub mod boot;
+pub mod builder;
 pub mod cache;
 pub mod cli;
 pub mod compile;

@@ -54,6 +54,7 @@ fn run(cx: &Cx, verb: Verb) -> Result<Outcome> {
         Verb::Push(args) => verb::push::run(cx, &args),
         Verb::Size(args) => verb::size::run(cx, &args),
         Verb::Base(base) => verb::base::run(cx, &base),
+        Verb::Builder(verb) => verb::builder::run(cx, &verb),
         Verb::Run(args) => verb::run::run(cx, &args),
         Verb::Boot(args) => verb::boot::run(cx, &args),
         Verb::Audit(args) => verb::audit::run(cx, &args),

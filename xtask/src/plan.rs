@@ -44,6 +44,35 @@ pub enum StdChoice {
     Source,
 }
 
+/// Where the program is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Builder {
+    /// By cargo on this machine.
+    Host,
+    /// In a container of the builder image.
+    Docker,
+}
+
+impl Builder {
+    /// For people: `on the host`.
+    fn place(self) -> &'static str {
+        match self {
+            Builder::Host => "on the host",
+            Builder::Docker => "with docker",
+        }
+    }
+}
+
+impl fmt::Display for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Builder::Host => "host",
+            Builder::Docker => "docker",
+        })
+    }
+}
+
 /// What the user asked for, with nothing defaulted yet.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
@@ -63,6 +92,8 @@ pub struct Request {
     pub std: Option<StdChoice>,
     /// `platforms` are a wish that nobody wrote out: what a base has no program for is left out.
     pub where_possible: bool,
+    /// What `--builder` comes to; the host when nothing is said.
+    pub builder: Option<Builder>,
 }
 
 /// All the work of one run.
@@ -76,8 +107,8 @@ pub struct Plan {
     pub binary: String,
     /// Cargo profile.
     pub profile: String,
-    /// Compiles on this machine: `host`.
-    pub builder: String,
+    /// Where everything is compiled.
+    pub builder: Builder,
     /// The source, as it will be labelled.
     pub source: Facts,
     /// Triples to compile, each once.
@@ -257,7 +288,7 @@ pub fn resolve(
         package: policy.image.package.clone(),
         binary: policy.image.binary.clone(),
         profile: "release".to_owned(),
-        builder: "host".to_owned(),
+        builder: request.builder.unwrap_or(Builder::Host),
         source: facts.clone(),
         compile,
         images,
@@ -286,8 +317,11 @@ impl Plan {
             };
             let _ = writeln!(
                 text,
-                "compile  {} --bin {} for {} on the {} ({std})",
-                self.package, self.binary, compile.triple, self.builder
+                "compile  {} --bin {} for {} {} ({std})",
+                self.package,
+                self.binary,
+                compile.triple,
+                self.builder.place()
             );
         }
         for compile in &self.compile {

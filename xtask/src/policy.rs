@@ -25,6 +25,8 @@ pub struct Policy {
     pub audit: AuditPolicy,
     /// How bases are composed.
     pub base: BasePolicies,
+    /// The image that compiles.
+    pub builder: BuilderPolicy,
     /// The emulated Pi Zero.
     pub boot: BootPolicy,
     /// What an image of a base may weigh.
@@ -283,6 +285,31 @@ pub struct TargetWaiver {
     pub found: String,
     /// Why it is harmless.
     pub reason: String,
+}
+
+/// `[builder]`: `--builder docker`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct BuilderPolicy {
+    /// `auto`, `host` or `docker`, when nothing else is said.
+    pub default: BuilderChoice,
+    /// Stage of the Dockerfile that is the image.
+    pub stage: String,
+    /// What the image below it has when it is made from Debian's archive: everything essential, and apt.
+    pub packages: Vec<String>,
+}
+
+/// `--builder`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum BuilderChoice {
+    /// Docker if an engine answers that has the builder image, or has or can pull what it is made on; else the host.
+    #[default]
+    Auto,
+    /// cargo on this machine.
+    Host,
+    /// A container of the builder image, which is made first if need be.
+    Docker,
 }
 
 /// `[base.*]`.

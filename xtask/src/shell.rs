@@ -84,6 +84,13 @@ fn is_executable(file: &Path) -> bool {
 }
 
 impl Command {
+    /// The same command with another program, a wrapper or a stand-in say.
+    #[must_use]
+    pub fn with_program(mut self, program: impl AsRef<OsStr>) -> Self {
+        self.program = program.as_ref().to_owned();
+        self
+    }
+
     /// Adds one argument.
     #[must_use]
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {

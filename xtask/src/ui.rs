@@ -97,6 +97,13 @@ impl Ui {
         self.line(&format!("{} {message}", self.paint("1;33", "warning:")));
     }
 
+    /// What something says on its way, if all of it is wanted (`-v`).
+    pub fn detail(&self, line: &str) {
+        if self.verbosity == Verbosity::Verbose {
+            eprintln!("{line}");
+        }
+    }
+
     /// A command that is about to run; shown with `-v`.
     pub fn command(&self, line: &str) {
         if self.verbosity == Verbosity::Verbose {

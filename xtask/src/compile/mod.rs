@@ -7,6 +7,7 @@ mod record;
 use std::fs;
 use std::path::PathBuf;
 
+use crate::cache;
 use crate::cx::Cx;
 use crate::elf::strip::{Keep, strip};
 use crate::error::{Context, Error, Result};
@@ -197,6 +198,108 @@ pub fn link_line_path(cx: &Cx, target: &Target) -> PathBuf {
     cx.root.join("target/xtask").join(format!("link-{}.txt", target.triple))
 }
 
+/// What cargo made somewhere else, with everything that is known of it.
+#[derive(Clone, Debug)]
+pub struct Foreign {
+    /// cargo's JSON messages, one a line.
+    pub messages: String,
+    /// The program as the linker wrote it.
+    pub program: Vec<u8>,
+    /// Where its bytes are kept here.
+    pub path: PathBuf,
+    /// The arguments of the linker, one a line.
+    pub link_line: String,
+    /// The linker's map.
+    pub map: Vec<u8>,
+    /// What `rustc -vV` says there.
+    pub rustc: String,
+    /// The compiler's sysroot there.
+    pub sysroot: PathBuf,
+    /// `prebuilt` or `source`.
+    pub std: String,
+    /// Version of zig.
+    pub zig: String,
+}
+
+/// Takes over what cargo made somewhere else: the same checks, and the same record as after [`compile`].
+///
+/// # Errors
+/// When the messages do not tell of the expected program, or it cannot be read.
+pub fn adopt(cx: &Cx, plan: &Plan, compile: &CompilePlan, foreign: Foreign) -> Result<Artifact> {
+    let target = Target::from_triple(&compile.triple).context(|| format!("unknown triple {}", compile.triple))?;
+    let compiler = Compiler::parse(&foreign.rustc, foreign.sysroot)?;
+    let std = match foreign.std.as_str() {
+        "prebuilt" => StdSource::Prebuilt,
+        "source" => StdSource::Source,
+        other => {
+            return Err(Error::new(format!(
+                "std is from `{other}`: expected prebuilt or source"
+            )));
+        }
+    };
+    let mut messages = Messages::new(&plan.package, &plan.binary, target.triple, &compiler.sysroot);
+    foreign.messages.lines().try_for_each(|line| messages.take(line))?;
+    let packages = (messages.packages(), messages.tools());
+    messages.executable(target.triple)?;
+    let link_line = link_line_path(cx, target);
+    let map = PathBuf::from(format!("{}.map", link_line.display()));
+    if let Some(dir) = link_line.parent() {
+        fs::create_dir_all(dir).context(|| format!("cannot create {}", dir.display()))?;
+    }
+    cache::write_with_mode(&link_line, foreign.link_line.as_bytes(), 0o644)?;
+    cache::write_with_mode(&map, &foreign.map, 0o644)?;
+    let linked = Linked {
+        path: foreign.path,
+        bytes: foreign.program,
+        std,
+        compiler,
+        zig: &foreign.zig,
+        packages,
+    };
+    linked.artifact(cx, plan, target)
+}
+
+/// A program as the linker wrote it.
+struct Linked<'a> {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    std: StdSource,
+    compiler: Compiler,
+    zig: &'a str,
+    packages: (Vec<crate::culprit::origin::Compiled>, Vec<record::Tool>),
+}
+
+impl Linked<'_> {
+    fn artifact(self, cx: &Cx, plan: &Plan, target: &'static Target) -> Result<Artifact> {
+        let unreadable = || format!("cannot take names and debug information out of {}", self.path.display());
+        let record = Record::new(
+            plan,
+            target,
+            &self.path,
+            &self.bytes,
+            &self.compiler,
+            self.zig,
+            self.packages,
+        )
+        .map_err(|error| Error::new(error.to_string()))
+        .context(unreadable)?;
+        record.write(cx)?;
+        let bytes = strip(&self.bytes, Keep::Names)
+            .map_err(|error| Error::new(error.to_string()))
+            .context(unreadable)?;
+        let link_line = fs::read_to_string(link_line_path(cx, target)).unwrap_or_default();
+        Ok(Artifact {
+            bytes,
+            target,
+            std: self.std,
+            link_line: link_line.lines().map(str::to_owned).collect(),
+            record,
+            path: self.path,
+            compiler: self.compiler,
+        })
+    }
+}
+
 /// Compiles one triple. cargo's progress and diagnostics go to stderr as they come. What was made, and of what, is also left
 /// as a [`Record`] for `cargo xtask audit --explain`.
 pub fn compile(
@@ -224,29 +327,15 @@ pub fn compile(
     }
     let packages = (messages.packages(), messages.tools());
     let path = messages.executable(target.triple)?;
-    let linked = fs::read(&path).context(|| format!("cannot read what cargo made: {}", path.display()))?;
-    let unreadable = || format!("cannot take names and debug information out of {}", path.display());
-    let record = Record::new(plan, target, &path, &linked, compiler, zig, packages)
-        .map_err(|error| Error::new(error.to_string()))
-        .context(unreadable)?;
-    record.write(cx)?;
-    let bytes = strip(&linked, Keep::Names)
-        .map_err(|error| Error::new(error.to_string()))
-        .context(unreadable)?;
-    let link_line = fs::read_to_string(&link_line)
-        .unwrap_or_default()
-        .lines()
-        .map(str::to_owned)
-        .collect();
-    Ok(Artifact {
+    let linked = Linked {
+        bytes: fs::read(&path).context(|| format!("cannot read what cargo made: {}", path.display()))?,
         path,
-        bytes,
-        target,
         std,
         compiler: compiler.clone(),
-        link_line,
-        record,
-    })
+        zig: &zig.version,
+        packages,
+    };
+    linked.artifact(cx, plan, target)
 }
 
 #[cfg(test)]

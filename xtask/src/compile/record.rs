@@ -20,7 +20,6 @@ use crate::error::{Context, Result};
 use crate::plan::Plan;
 use crate::target::{Libc, TARGETS, Target};
 use crate::toolchain::rust_std::Compiler;
-use crate::toolchain::zig::Zig;
 
 /// A program that was compiled, and everything that says whose code is in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +63,7 @@ impl Record {
         program: &Path,
         linked: &[u8],
         compiler: &Compiler,
-        zig: &Zig,
+        zig: &str,
         (packages, tools): (Vec<Compiled>, Vec<Tool>),
     ) -> std::result::Result<Record, ElfError> {
         Ok(Record {
@@ -74,7 +73,7 @@ impl Record {
             linked: digest_of(linked),
             shipped: digest_of(&strip(linked, Keep::Nothing)?),
             compiler: compiler.version.clone(),
-            linker: format!("zig {}", zig.version),
+            linker: format!("zig {zig}"),
             packages,
             tools,
         })

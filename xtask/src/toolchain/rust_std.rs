@@ -40,6 +40,11 @@ impl Compiler {
             rustc
         };
         let text = cx.shell.command(&rustc).arg("-vV").current_dir(&cx.root).read()?;
+        Compiler::parse(&text, sysroot)
+    }
+
+    /// What `rustc -vV` said.
+    pub fn parse(text: &str, sysroot: PathBuf) -> Result<Compiler> {
         let field = |name: &str| {
             text.lines()
                 .find_map(|line| line.strip_prefix(name))

@@ -43,7 +43,8 @@ pub fn provision(cx: &Cx, policy: &Policy) -> Result<Zig> {
 /// Directory of the scripts, as .cargo/config.toml has it.
 pub const SCRIPTS: &str = ".tools";
 
-fn write_scripts(cx: &Cx, zig: &Zig) -> Result<()> {
+/// Writes the scripts of all triples into `.tools/`.
+pub fn write_scripts(cx: &Cx, zig: &Zig) -> Result<()> {
     let dir = cx.root.join(SCRIPTS);
     fs::create_dir_all(&dir).context(|| format!("cannot create {}", dir.display()))?;
     for target in &TARGETS {

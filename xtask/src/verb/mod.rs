@@ -12,6 +12,7 @@ pub mod audit;
 pub mod base;
 pub mod bench;
 pub mod boot;
+pub mod builder;
 pub mod cache;
 pub mod ci;
 pub mod code;

@@ -4,7 +4,7 @@ use crate::cli::{ImageArgs, Isolation, RunArgs};
 use crate::cx::Cx;
 use crate::error::{Error, Result};
 use crate::plan::image_tag;
-use crate::policy::ImagePolicy;
+use crate::policy::{BuilderChoice, ImagePolicy};
 use crate::run::{self, ImageSource, RunOptions, Service};
 use crate::target::{Base, Platform};
 use crate::verb::{Outcome, image, policy};
@@ -29,6 +29,7 @@ pub fn make_if_missing(cx: &Cx, base: Base, platform: Platform) -> Result<bool> 
     let wanted = ImageArgs {
         bases: vec![base],
         platforms: vec![platform],
+        builder: Some(BuilderChoice::Host),
         ..ImageArgs::default()
     };
     let policy = policy(cx)?;

@@ -38,6 +38,7 @@ fn xtask(root: &Path) -> Command {
         .command(env!("CARGO_BIN_EXE_xtask"))
         .current_dir(root)
         .env("XTASK_CACHE_DIR", cache_dir())
+        .env("XTASK_BUILDER", "host")
 }
 
 /// Whether the tools can be had: they come through pip, and Debian's packages through apt-get.

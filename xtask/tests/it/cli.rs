@@ -9,6 +9,7 @@ use xtask::shell::{Command, Output, Shell};
 mod audit_whole;
 mod audits;
 mod bases;
+mod builder;
 mod cache;
 mod input;
 mod places;
@@ -136,6 +137,7 @@ fn xtask(dir: &Path, args: &[&str]) -> Command {
         .current_dir(dir)
         .env_remove("SOURCE_DATE_EPOCH")
         .env_remove("DOCKER_HOST")
+        .env("XTASK_BUILDER", "host")
         // The directories above may be somebody's repository.
         .env("GIT_CEILING_DIRECTORIES", dir.parent().unwrap_or(dir))
         .env("LC_ALL", "C")

@@ -31,7 +31,7 @@ fn socket() -> Option<PathBuf> {
 }
 
 /// A port of the loopback interface that leads to the engine's socket, until the process ends; with `tls`, through it.
-fn port(socket: &Path, tls: Option<rustls::ServerConfig>) -> u16 {
+pub fn port(socket: &Path, tls: Option<rustls::ServerConfig>) -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let socket = socket.to_owned();
@@ -102,7 +102,7 @@ fn a_port_and_a_context_lead_to_the_engine() {
 
 /// Writes ca.pem, cert.pem and key.pem of a client to `dir`, and returns what the server shows for `name`: it wants that client's
 /// certificate.
-fn certificates(dir: &Path, name: &str) -> rustls::ServerConfig {
+pub fn certificates(dir: &Path, name: &str) -> rustls::ServerConfig {
     let key = rcgen::KeyPair::generate().unwrap();
     let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);

@@ -6,6 +6,7 @@
 
 mod config;
 mod expand;
+mod stage;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ use parse_dockerfile::{Command, Flag, HealthcheckArguments, Instruction, JsonOrS
 
 pub use config::{ConfigEdits, Healthcheck};
 use expand::{Scope, expand, pairs};
+pub use stage::{BuiltStage, built_stage};
 
 /// Longest Dockerfile that is read, in bytes.
 const LENGTH: usize = 1 << 20;
@@ -66,6 +68,14 @@ pub struct Copy {
 /// `FROM` other stages is followed: their instructions come first. `--from` may name a stage of the file or anything else,
 /// which is then a named build context that the caller must know.
 pub fn evaluate(text: &str, args: &BTreeMap<String, String>, stage: &str) -> Result<FinalStage, DockerfileError> {
+    let file = parse(text)?;
+    let mut evaluator = evaluator(&file, text, args)?;
+    let index = evaluator.index(stage)?;
+    evaluator.stage(index)?;
+    Ok(evaluator.result)
+}
+
+fn parse(text: &str) -> Result<parse_dockerfile::Dockerfile<'_>> {
     if text.len() > LENGTH {
         return Err(DockerfileError {
             line: 0,
@@ -75,10 +85,18 @@ pub fn evaluate(text: &str, args: &BTreeMap<String, String>, stage: &str) -> Res
             ),
         });
     }
-    let file = parse_dockerfile::parse(text).map_err(|error| DockerfileError {
+    parse_dockerfile::parse(text).map_err(|error| DockerfileError {
         line: error.line(),
         message: format!("{error:#}"),
-    })?;
+    })
+}
+
+/// With the global arguments.
+fn evaluator<'f, 'a>(
+    file: &'f parse_dockerfile::Dockerfile<'a>,
+    text: &'f str,
+    args: &'f BTreeMap<String, String>,
+) -> Result<Evaluator<'f, 'a>> {
     let mut evaluator = Evaluator {
         // Spans count from after a byte order mark.
         text: text.strip_prefix('\u{feff}').unwrap_or(text),
@@ -97,22 +115,7 @@ pub fn evaluate(text: &str, args: &BTreeMap<String, String>, stage: &str) -> Res
         let declared = evaluator.declare(&at, &arg.arguments.value, &evaluator.global)?;
         evaluator.global.args.extend(declared);
     }
-    let index = match stage {
-        "" => evaluator.stages.len() - 1,
-        name => evaluator.find(name).ok_or_else(|| {
-            let names: Vec<&str> = evaluator
-                .stages
-                .iter()
-                .filter_map(|(from, _)| Some(&*from.as_.as_ref()?.1.value))
-                .collect();
-            DockerfileError {
-                line: 0,
-                message: format!("there is no stage `{name}`; the stages are: {}", names.join(", ")),
-            }
-        })?,
-    };
-    evaluator.stage(index)?;
-    Ok(evaluator.result)
+    Ok(evaluator)
 }
 
 type Result<T, E = DockerfileError> = std::result::Result<T, E>;
@@ -143,6 +146,24 @@ impl Evaluator<'_, '_> {
 
     fn expand(&self, span: &Span, text: &str, scope: &Scope) -> Result<String> {
         expand(text, scope, self.escape).map_err(|message| self.error(span, message))
+    }
+
+    /// Which stage is meant; the last one when `stage` is empty.
+    fn index(&self, stage: &str) -> Result<usize> {
+        if stage.is_empty() {
+            return Ok(self.stages.len() - 1);
+        }
+        self.find(stage).ok_or_else(|| {
+            let names: Vec<&str> = self
+                .stages
+                .iter()
+                .filter_map(|(from, _)| Some(&*from.as_.as_ref()?.1.value))
+                .collect();
+            DockerfileError {
+                line: 0,
+                message: format!("there is no stage `{stage}`; the stages are: {}", names.join(", ")),
+            }
+        })
     }
 
     fn find(&self, name: &str) -> Option<usize> {

@@ -15,6 +15,7 @@ use crate::error::{Context, Error, Result};
 use crate::oci::image::{BaseImage, assemble};
 use crate::oci::layer::{Entry, EntryKind, Limits};
 use crate::oci::{Image, ImageName};
+use crate::policy::BuilderChoice;
 use crate::publish::layout;
 use crate::shell::Command;
 use crate::target::Base;
@@ -111,6 +112,7 @@ impl Ours {
         let wanted = ImageArgs {
             bases: vec![Base::Scratch],
             platforms: vec![PLATFORM],
+            builder: Some(BuilderChoice::Host),
             ..ImageArgs::default()
         };
         let policy = policy(cx)?;

@@ -12,6 +12,7 @@ use crate::cli::ImageArgs;
 use crate::compile;
 use crate::cx::Cx;
 use crate::error::{Context, Result};
+use crate::policy::BuilderChoice;
 use crate::shell::Command;
 use crate::target::Base;
 use crate::toolchain::rust_std::{self, Compiler};
@@ -23,7 +24,7 @@ const EDIT: &str = "// `cargo xtask bench` adds this line and takes it away agai
 /// An image when nothing has changed since the last one.
 pub fn noop(cx: &Cx, runs: u16) -> Result<Row> {
     cx.ui.step("Measuring", "an image when nothing has changed");
-    let ours = whole(cx, cx);
+    let ours = whole(cx, cx, "host");
     quiet(&ours)?;
     let theirs = bare(cx)?;
     quiet(&theirs)?;
@@ -52,8 +53,8 @@ pub fn edit(cx: &Cx, runs: u16) -> Result<Row> {
         times: 1.05,
         more: None,
     });
-    let Some(files) = tracked(cx) else {
-        let note = "the copy that is edited is made of what git tracks, and git does not answer here";
+    let Some((copy, file)) = copied(cx)? else {
+        let note = UNTRACKED;
         return Ok(Row::new(
             what,
             Unit::Seconds,
@@ -63,17 +64,13 @@ pub fn edit(cx: &Cx, runs: u16) -> Result<Row> {
             note,
         ));
     };
-    let copy = cx.root.join(DIR).join("src");
-    synchronise(&cx.root, &copy, &files)?;
-    let package = policy(cx)?.image.package;
-    let file = largest_source(&copy, &files, &package)?;
     let shown = file.strip_prefix(&copy).unwrap_or(&file).display().to_string();
     let there = elsewhere(cx, copy);
     cx.ui.step(
         "Compiling",
         &format!("a copy of the workspace in {DIR}/src; the first time takes minutes"),
     );
-    let ours = whole(cx, &there);
+    let ours = whole(cx, &there, "host");
     quiet(&ours)?;
     let theirs = bare(&there)?;
     quiet(&theirs)?;
@@ -96,9 +93,22 @@ pub fn edit(cx: &Cx, runs: u16) -> Result<Row> {
     ))
 }
 
+/// Why there is nothing to edit.
+pub(super) const UNTRACKED: &str = "the copy that is edited is made of what git tracks, and git does not answer here";
+
+/// A copy of the workspace, and the file in it that is edited; `None` where git does not say what the workspace is.
+pub(super) fn copied(cx: &Cx) -> Result<Option<(PathBuf, PathBuf)>> {
+    let Some(files) = tracked(cx) else { return Ok(None) };
+    let copy = cx.root.join(DIR).join("src");
+    synchronise(&cx.root, &copy, &files)?;
+    let package = policy(cx)?.image.package;
+    let file = largest_source(&copy, &files, &package)?;
+    Ok(Some((copy, file)))
+}
+
 /// `cargo xtask image` as the user of `here` types it, in the workspace `there`. The alias is spelled out, so that a copy is
 /// worked on by the xtask of the original.
-fn whole(here: &Cx, there: &Cx) -> Command {
+pub(super) fn whole(here: &Cx, there: &Cx, builder: &str) -> Command {
     let mut command = compile::cargo(here)
         .args(["run", "--quiet", "--package", "xtask"])
         .arg("--manifest-path")
@@ -106,7 +116,15 @@ fn whole(here: &Cx, there: &Cx) -> Command {
     if here.offline {
         command = command.arg("--offline");
     }
-    command = command.args(["--", "image", "--base", Base::Scratch.name(), "--platform"]);
+    command = command.args([
+        "--",
+        "image",
+        "--builder",
+        builder,
+        "--base",
+        Base::Scratch.name(),
+        "--platform",
+    ]);
     command = command
         .arg(PLATFORM.to_string())
         .arg("--cache-dir")
@@ -122,6 +140,7 @@ fn bare(cx: &Cx) -> Result<Command> {
     let wanted = ImageArgs {
         bases: vec![Base::Scratch],
         platforms: vec![PLATFORM],
+        builder: Some(BuilderChoice::Host),
         ..ImageArgs::default()
     };
     let (policy, compiler) = (policy(cx)?, Compiler::detect(cx)?);
@@ -132,7 +151,7 @@ fn bare(cx: &Cx) -> Result<Command> {
 }
 
 /// Runs it with its output kept, and shown when it fails.
-fn quiet(command: &Command) -> Result<()> {
+pub(super) fn quiet(command: &Command) -> Result<()> {
     command.read().map(drop)
 }
 
@@ -220,7 +239,7 @@ fn largest_source(root: &Path, files: &BTreeSet<String>, package: &str) -> Resul
 }
 
 /// Adds the line at the top, or takes it away.
-fn flip(file: &Path) -> Result<()> {
+pub(super) fn flip(file: &Path) -> Result<()> {
     let text = fs::read_to_string(file).context(|| format!("cannot read {}", file.display()))?;
     let text = match text.strip_prefix(EDIT) {
         Some(rest) => rest.to_owned(),

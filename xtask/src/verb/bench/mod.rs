@@ -6,6 +6,7 @@
 mod assemble;
 mod audit;
 mod build;
+mod docker;
 mod figures;
 mod machine;
 mod push;
@@ -22,6 +23,7 @@ use crate::oci::Image;
 use crate::oci::layer::Limits;
 use crate::oci::layout::load_image;
 use crate::plan::image_tag;
+use crate::policy::BuilderChoice;
 use crate::publish::layout;
 use crate::target::{Base, Platform};
 use crate::toolchain::rust_std::Compiler;
@@ -52,6 +54,9 @@ pub fn run(cx: &Cx, args: &BenchArgs) -> Result<Outcome> {
     }
     if wanted(BenchPart::Edit) {
         rows.push(build::edit(cx, args.runs)?);
+    }
+    if wanted(BenchPart::Docker) {
+        rows.extend(docker::measure(cx, args.runs)?);
     }
     if wanted(BenchPart::Assemble) {
         rows.extend(assemble::measure(cx, args.runs)?);
@@ -99,6 +104,7 @@ fn made(cx: &Cx, base: Base) -> Result<Image> {
         let wanted = ImageArgs {
             bases: vec![base],
             platforms: vec![PLATFORM],
+            builder: Some(BuilderChoice::Host),
             ..ImageArgs::default()
         };
         let (policy, compiler) = (policy(cx)?, Compiler::detect(cx)?);

@@ -13,6 +13,7 @@ use crate::attest::Attestation;
 use crate::audit::verdict::Verdict;
 use crate::audit::{Binary, Expectation};
 use crate::base;
+use crate::builder::{self, choice};
 use crate::cache::key_of;
 use crate::cli::{ImageArgs, ImageVerb};
 use crate::compile::{Artifact, compile};
@@ -23,13 +24,13 @@ use crate::oci::dockerfile::{self, FinalStage};
 use crate::oci::image::{BaseImage, CopySource, MemoryFiles, Package, SourceFile, assemble_with};
 use crate::oci::layer::EntryKind;
 use crate::oci::{Destination, Digest, Image, Location};
-use crate::plan::{self, ImagePlan, Plan, Request};
+use crate::plan::{self, Builder, ImagePlan, Plan, Request};
 use crate::policy::Policy;
 use crate::publish::daemon::Daemon;
 use crate::publish::{archive, layout};
 use crate::registry::Registry;
 use crate::toolchain::rust_std::{self, Compiler};
-use crate::toolchain::zig::{self, Zig};
+use crate::toolchain::zig;
 use crate::ui::bytes;
 use crate::verb::audit::assembled;
 use crate::verb::{Outcome, attested, code, place, policy};
@@ -96,6 +97,10 @@ pub fn resolve(cx: &Cx, args: &ImageArgs, policy: &Policy, compiler: &Compiler) 
             "git does not tell the commit of this clone, so the image names none: is git installed, and the clone yours?",
         );
     }
+    let (builder, why) = choice::choose(cx, policy, args.builder.unwrap_or(policy.builder.default));
+    if let Some(why) = why {
+        cx.ui.note(&why);
+    }
     let request = Request {
         bases: args.bases.clone(),
         platforms: args.platforms.clone(),
@@ -105,9 +110,11 @@ pub fn resolve(cx: &Cx, args: &ImageArgs, policy: &Policy, compiler: &Compiler) 
         base_image: args.base_image.clone(),
         std: args.std,
         where_possible: args.where_possible,
+        builder: Some(builder),
     };
-    plan::resolve(&request, policy, &facts, |triple, choice| {
-        rust_std::ready(cx, compiler, triple, choice)
+    plan::resolve(&request, policy, &facts, |triple, choice| match builder {
+        Builder::Host => rust_std::ready(cx, compiler, triple, choice),
+        Builder::Docker => None,
     })
     .map_err(Error::new)
 }
@@ -182,15 +189,10 @@ pub fn finish<'a>(
     if refused {
         return Ok(None);
     }
-    let zig = zig::provision(cx, policy)?;
-    let mut artifacts = BTreeMap::new();
-    for planned in &plan.compile {
-        let std = rust_std::provision(cx, compiler, &planned.triple, planned.std)?;
-        artifacts.insert(
-            planned.triple.as_str(),
-            compile(cx, plan, planned, std, compiler, &zig)?,
-        );
-    }
+    let artifacts = match plan.builder {
+        Builder::Host => on_the_host(cx, policy, plan, compiler)?,
+        Builder::Docker => builder::compile(cx, policy, plan, args.debian_mirror.as_deref())?,
+    };
     let mut images = Vec::new();
     let mut bills = attested::Bills::default();
     for ((planned, stage), base) in plan.images.iter().zip(&stages).zip(bases) {
@@ -206,7 +208,7 @@ pub fn finish<'a>(
             Ok(binary) => {
                 let origin = base.origin.clone();
                 let packages = base.packages.clone();
-                let image = pack(cx, policy, plan, planned, stage, &binary, base, artifact, &zig)?;
+                let image = pack(cx, policy, plan, planned, stage, &binary, base, artifact)?;
                 let about = assembled::About {
                     policy,
                     planned,
@@ -256,6 +258,18 @@ pub fn finish<'a>(
         return Ok(None);
     }
     Ok(Some(images))
+}
+
+/// Compiles every triple of the plan with cargo, here.
+fn on_the_host(cx: &Cx, policy: &Policy, plan: &Plan, compiler: &Compiler) -> Result<BTreeMap<String, Artifact>> {
+    let zig = zig::provision(cx, policy)?;
+    let mut artifacts = BTreeMap::new();
+    for planned in &plan.compile {
+        let std = rust_std::provision(cx, compiler, &planned.triple, planned.std)?;
+        let artifact = compile(cx, plan, planned, std, compiler, &zig)?;
+        artifacts.insert(planned.triple.clone(), artifact);
+    }
+    Ok(artifacts)
 }
 
 /// The base that the plan names: the user's own, or what its sources give.
@@ -397,12 +411,11 @@ fn pack(
     binary: &Binary,
     base: BaseImage,
     artifact: &Artifact,
-    zig: &Zig,
 ) -> Result<Image> {
     cx.ui
         .step("Assembling", &format!("{} on {}", planned.name, base.origin));
     let source = BuildContext::new(cx, policy, binary.bytes().to_vec());
-    let labels = labels(plan, &base, artifact, zig);
+    let labels = labels(&base, artifact);
     // The compressor is part of the key: another version of it may give other bytes, and the bytes must not depend on what
     // this machine did before.
     let lock = fs::read(cx.root.join("Cargo.lock")).context(|| "cannot read Cargo.lock")?;
@@ -432,14 +445,16 @@ fn pack(
 }
 
 /// Labels that say how the image was made; those that name the source are in the Dockerfile.
-fn labels(plan: &Plan, base: &BaseImage, artifact: &Artifact, zig: &Zig) -> BTreeMap<String, String> {
+fn labels(base: &BaseImage, artifact: &Artifact) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::from([
         ("xtask.base".to_owned(), base.origin.clone()),
         ("xtask.binary.triple".to_owned(), artifact.target.triple.to_owned()),
-        ("xtask.builder".to_owned(), plan.builder.clone()),
         ("xtask.rustc".to_owned(), artifact.compiler.version.clone()),
         ("xtask.rust-std".to_owned(), artifact.std.to_string()),
-        ("xtask.zig".to_owned(), zig.version.clone()),
+        (
+            "xtask.zig".to_owned(),
+            artifact.record.linker.trim_start_matches("zig ").to_owned(),
+        ),
     ]);
     if !base.packages.is_empty() {
         let packages: Vec<String> = base

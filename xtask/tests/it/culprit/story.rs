@@ -101,6 +101,7 @@ fn image(root: &Path, args: &[&str]) -> xtask::shell::Output {
         .args(args)
         .current_dir(root)
         .env("XTASK_CACHE_DIR", cache())
+        .env("XTASK_BUILDER", "host")
         .output()
         .unwrap()
 }
@@ -217,6 +218,7 @@ fn the_image_is_refused_until_the_policy_says_why_not() {
             .args(args)
             .current_dir(&cx.root)
             .env("XTASK_CACHE_DIR", cache())
+            .env("XTASK_BUILDER", "host")
             .output()
             .unwrap();
         (output.status.code().unwrap(), output.text(), output.error_text())

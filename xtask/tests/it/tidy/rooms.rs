@@ -13,8 +13,9 @@ const IMPORTS: &[(&str, &str)] = &[
     ("audit", "culprit elf isa target"),
     ("base", "audit cache cx deb elf error http oci policy publish registry shell source target toolchain ui"),
     ("boot", "base cache cx deb elf error oci policy run shell target toolchain ui"),
+    ("builder", "base cache compile context cx deb engine error oci plan policy ui"),
     ("cache", "error"),
-    ("cli", "oci plan::StdChoice report::Bandwidth target"),
+    ("cli", "oci plan::StdChoice policy::BuilderChoice report::Bandwidth target"),
     ("compile", "attest cache culprit cx elf error plan shell target toolchain"),
     ("context", "oci"),
     ("culprit", "elf isa target"),
@@ -44,7 +45,7 @@ const IMPORTS: &[(&str, &str)] = &[
     // The verbs put the rooms together, so they know all of them.
     (
         "verb",
-        "attest audit base boot cache cli compile context culprit cx deb elf engine error http isa oci plan \
+        "attest audit base boot builder cache cli compile context culprit cx deb elf engine error http isa oci plan \
          policy publish registry release report run shell source sysroot target toolchain ui units workspace",
     ),
     ("workspace", "error shell"),

@@ -1,0 +1,231 @@
+//! One command in a container of an engine: what it reads is sent as a tar, what it says arrives while it runs, and whatever happens
+//! here, the container ends and is removed.
+
+use std::collections::HashMap;
+
+use bollard::container::{AttachContainerResults, LogOutput};
+use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions};
+use bollard::query_parameters::{
+    AttachContainerOptions, RemoveContainerOptionsBuilder, StartContainerOptions, UploadToContainerOptionsBuilder,
+    WaitContainerOptions,
+};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+
+use super::signals::stopped;
+use super::trouble;
+use crate::engine::Connection;
+use crate::error::{Context, Error, Result};
+use crate::ui::Ui;
+
+/// Bytes of one piece of an upload.
+const PIECE: usize = 1 << 16;
+/// Bytes of what was said last that are kept for errors.
+const TAIL: usize = 1 << 14;
+
+/// What is to be run.
+#[derive(Clone, Debug)]
+pub struct Job<'a> {
+    /// Name or ID.
+    pub image: &'a str,
+    /// Command and arguments.
+    pub command: Vec<String>,
+    /// `NAME=VALUE`.
+    pub env: Vec<String>,
+    /// Named volumes and where they are mounted.
+    pub volumes: Vec<(String, String)>,
+    /// Files of the container's own, unpacked at `/` before it starts.
+    pub files: Vec<u8>,
+    /// `host`, or the engine's default.
+    pub network: Option<&'a str>,
+    /// What marks container and volumes as ours.
+    pub label: (&'a str, &'a str),
+    /// Whether stderr shows as it comes; its end is in [`Ended`] either way.
+    pub shown: bool,
+    /// Whether the container stays after it ended, so that its file system can be taken out.
+    pub keep: bool,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// All of stdout.
+    pub stdout: Vec<u8>,
+    /// The end of stderr.
+    pub said: String,
+    /// Exit code, where the engine told it.
+    pub code: Option<i64>,
+    /// The container, when it was to be kept.
+    pub container: String,
+}
+
+/// Runs it. stderr goes to ours as it comes.
+///
+/// # Errors
+/// When the engine fails or a signal asks us to stop. A command that fails is no error here.
+pub fn run(ui: &Ui, connection: &Connection, job: &Job<'_>) -> Result<Ended> {
+    connection.runtime.block_on(async {
+        let created = connection.docker.create_container(None, body(job)).await.context(|| {
+            format!(
+                "the engine at {} cannot make a container of {}",
+                connection.endpoint(),
+                job.image
+            )
+        })?;
+        let ended = tokio::select! {
+            ended = drive(ui, connection, job, &created.id) => ended,
+            stopped = stopped() => Err(stopped),
+        };
+        if ended.is_err() || !job.keep {
+            remove(connection, &created.id).await;
+        }
+        ended
+    })
+}
+
+/// Stops a container if it runs, and removes it. One that is gone already is fine; an engine that is gone cannot be helped.
+pub async fn remove(connection: &Connection, id: &str) {
+    let options = RemoveContainerOptionsBuilder::default().force(true).v(false).build();
+    let removal = connection.docker.remove_container(id, Some(options));
+    let _ = tokio::time::timeout(connection.patience(), removal).await;
+}
+
+fn body(job: &Job<'_>) -> ContainerCreateBody {
+    let label = |(name, value): (&str, &str)| HashMap::from([(name.to_owned(), value.to_owned())]);
+    let mounts = job.volumes.iter().map(|(volume, target)| Mount {
+        source: Some(volume.clone()),
+        target: Some(target.clone()),
+        typ: Some(MountType::VOLUME),
+        volume_options: Some(MountVolumeOptions {
+            labels: Some(label(job.label)),
+            ..MountVolumeOptions::default()
+        }),
+        ..Mount::default()
+    });
+    ContainerCreateBody {
+        image: Some(job.image.to_owned()),
+        cmd: Some(job.command.clone()),
+        env: Some(job.env.clone()),
+        labels: Some(label(job.label)),
+        attach_stdin: Some(true),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        open_stdin: Some(true),
+        // When the connection goes, stdin ends, and with it the command.
+        stdin_once: Some(true),
+        host_config: Some(HostConfig {
+            mounts: Some(mounts.collect()),
+            auto_remove: Some(!job.keep),
+            network_mode: job.network.map(str::to_owned),
+            log_config: Some(HostConfigLogConfig {
+                typ: Some("none".to_owned()),
+                config: None,
+            }),
+            ..HostConfig::default()
+        }),
+        ..ContainerCreateBody::default()
+    }
+}
+
+async fn drive(ui: &Ui, connection: &Connection, job: &Job<'_>, id: &str) -> Result<Ended> {
+    let lost = || format!("the engine at {} stopped answering", connection.endpoint());
+    let docker = &connection.docker;
+    let files = Bytes::from(job.files.clone());
+    let pieces: Vec<Bytes> = (0..files.len())
+        .step_by(PIECE)
+        .map(|start| files.slice(start..files.len().min(start + PIECE)))
+        .collect();
+    let place = UploadToContainerOptionsBuilder::default().path("/").build();
+    docker
+        .upload_to_container(id, Some(place), bollard::body_stream(stream::iter(pieces)))
+        .await
+        .map_err(|error| explained(error.into()))
+        .context(|| format!("cannot send the source to the engine at {}", connection.endpoint()))?;
+    let attach = AttachContainerOptions {
+        stream: true,
+        stdin: true,
+        stdout: true,
+        stderr: true,
+        ..AttachContainerOptions::default()
+    };
+    let AttachContainerResults { mut output, input } = docker
+        .attach_container(id, Some(attach))
+        .await
+        .map_err(Error::from)
+        .context(lost)?;
+    docker
+        .start_container(id, None::<StartContainerOptions>)
+        .await
+        .map_err(|error| explained(error.into()))
+        .context(|| {
+            format!(
+                "the engine at {} cannot start a container of {}",
+                connection.endpoint(),
+                job.image
+            )
+        })?;
+    let mut wait = docker.wait_container(id, None::<WaitContainerOptions>);
+    let (mut stdout, mut said) = (Vec::new(), Vec::new());
+    let mut code = None;
+    let mut waiting = true;
+    loop {
+        tokio::select! {
+            piece = output.next() => match piece {
+                Some(Ok(LogOutput::StdErr { message })) => {
+                    if job.shown {
+                        ui.text(&String::from_utf8_lossy(&message));
+                    }
+                    said.extend_from_slice(&message);
+                    if said.len() > 2 * TAIL {
+                        said.drain(..said.len() - TAIL);
+                    }
+                }
+                Some(Ok(LogOutput::StdOut { message } | LogOutput::Console { message })) => stdout.extend_from_slice(&message),
+                Some(Ok(LogOutput::StdIn { .. })) => {}
+                Some(Err(error)) => return Err(Error::from(error).context(lost())),
+                None => break,
+            },
+            status = wait.next(), if waiting => {
+                waiting = false;
+                code = exit_code(status);
+            }
+        }
+    }
+    if waiting {
+        // The streams end a moment before the container does.
+        code = tokio::time::timeout(connection.patience(), wait.next())
+            .await
+            .ok()
+            .and_then(exit_code);
+    }
+    drop(input);
+    if code.is_none() {
+        tokio::time::timeout(connection.patience(), docker.ping())
+            .await
+            .map_err(|_| Error::new("no answer"))
+            .and_then(|answer| answer.map_err(Error::from))
+            .context(lost)
+            .hint("start it again, and run again: the caches are in its volumes")?;
+    }
+    Ok(Ended {
+        stdout,
+        said: String::from_utf8_lossy(&said).into_owned(),
+        code,
+        container: id.to_owned(),
+    })
+}
+
+fn exit_code(status: Option<Result<bollard::models::ContainerWaitResponse, bollard::errors::Error>>) -> Option<i64> {
+    match status? {
+        Ok(ended) => Some(ended.status_code),
+        Err(bollard::errors::Error::DockerContainerWaitError { code, .. }) => Some(code),
+        Err(_) => None,
+    }
+}
+
+fn explained(error: Error) -> Error {
+    match trouble::next_step(&error.to_string()) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}

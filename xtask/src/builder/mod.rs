@@ -1,0 +1,320 @@
+//! The Docker builder: the image that compiles, its caches, and compiling in it.
+//!
+//! [`image`] makes the stage `builder` of docker/Dockerfile in the engine when what it is made of has changed; [`debian`] makes the
+//! image below it where that cannot be pulled. [`source`] is what is compiled, [`here`] what this machine needs to get out, and
+//! [`container`] runs the one command. What comes back goes the way of what the host compiles: [`crate::compile::adopt`].
+//!
+//! The caches of cargo, of targets and of zig are named volumes; source and results travel as tars, so an engine may be anywhere.
+
+pub mod choice;
+pub mod container;
+pub mod debian;
+pub mod here;
+pub mod ignore;
+pub mod image;
+pub mod signals;
+pub mod source;
+pub mod trouble;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cache::{key_of, write_atomically};
+use crate::compile::{Artifact, Foreign, adopt};
+use crate::cx::Cx;
+use crate::engine::Connection;
+use crate::error::{Context, Error, Result};
+use crate::oci::Digest;
+use crate::plan::{CompilePlan, Plan, StdChoice};
+use crate::policy::Policy;
+use container::Job;
+use here::Here;
+use image::Wanted;
+use source::Source;
+
+/// The label of images, containers and volumes, with the builder's name.
+pub const LABEL: &str = "xtask.builder";
+/// The label of an image that was made because it could not be pulled.
+pub const LABEL_BASE: &str = "xtask.builder.base";
+/// The line on stdout after which the tar begins; docker/builder/compile says it.
+const MARKER: &[u8] = b"\nxtask: what was made follows\n";
+
+/// Compiles every triple of the plan in the builder image, which is made first if need be. What was made of the very same source
+/// by the very same builder before is taken from `target/builder`.
+///
+/// # Errors
+/// When the engine, the builder or cargo fails.
+pub fn compile(cx: &Cx, policy: &Policy, plan: &Plan, mirror: Option<&str>) -> Result<BTreeMap<String, Artifact>> {
+    let wanted = Wanted::read(cx, policy)?;
+    let source = Source::read(cx)?;
+    let zig = policy
+        .tools
+        .get("ziglang")
+        .context(|| "xtask.toml pins no tool `ziglang`")?
+        .version
+        .clone();
+    let mut engine: Option<(Connection, Here)> = None;
+    let mut artifacts = BTreeMap::new();
+    for compile in &plan.compile {
+        let key = key_of([
+            wanted.key.as_str(),
+            &source.digest.to_string(),
+            &plan.package,
+            &plan.binary,
+            &plan.profile,
+            &compile.triple,
+            std_word(compile.std),
+        ]);
+        let made = match Kept::read(cx, &compile.triple, &key) {
+            Some(made) => {
+                cx.ui.step(
+                    "Fresh",
+                    &format!(
+                        "{} for {}, compiled in {}",
+                        plan.package,
+                        compile.triple,
+                        wanted.image()
+                    ),
+                );
+                made
+            }
+            None => {
+                if engine.is_none() {
+                    engine = Some(ready(cx, policy, &wanted, mirror)?);
+                }
+                let (connection, here) = engine.as_ref().context(|| "no engine")?;
+                let made = run(cx, plan, compile, &wanted, &source, connection, here)?;
+                Kept::write(cx, &compile.triple, &key, &made)?;
+                made
+            }
+        };
+        let artifact = Made::read(&made)
+            .and_then(|made| made.artifact(cx, plan, compile, &zig))
+            .context(|| format!("what the builder made for {}", compile.triple))?;
+        artifacts.insert(compile.triple.clone(), artifact);
+    }
+    Ok(artifacts)
+}
+
+/// An engine with the builder image.
+fn ready(cx: &Cx, policy: &Policy, wanted: &Wanted, mirror: Option<&str>) -> Result<(Connection, Here)> {
+    let connection = Connection::from_environment().hint("--builder host needs no engine")?;
+    let here = Here::read(mirror)?;
+    if image::ready(&connection, wanted)?.is_none() {
+        image::build(cx, policy, &connection, wanted, &here)?;
+    }
+    Ok((connection, here))
+}
+
+fn run(
+    cx: &Cx,
+    plan: &Plan,
+    compile: &CompilePlan,
+    wanted: &Wanted,
+    source: &Source,
+    connection: &Connection,
+    here: &Here,
+) -> Result<Vec<u8>> {
+    let mut files = source.entries.clone();
+    files.push(crate::oci::layer::Entry::directory("run", 0o755));
+    files.push(crate::oci::layer::Entry::directory("run/host", 0o755));
+    files.extend(
+        here.entries("run/host")
+            .into_iter()
+            .filter(|entry| entry.path.starts_with("run/host/")),
+    );
+    let image = wanted.image();
+    let mut env = vec![
+        "XTASK_RECORD=1".to_owned(),
+        format!("PACKAGE={}", plan.package),
+        format!("BINARY={}", plan.binary),
+        format!("PROFILE={}", plan.profile),
+    ];
+    if cx.offline {
+        env.push("XTASK_OFFLINE=1".to_owned());
+    }
+    if cx.ui.is_quiet() {
+        env.push("XTASK_QUIET=1".to_owned());
+    }
+    if cx.ui.is_terminal() && !cx.ui.is_quiet() {
+        env.extend(
+            [
+                "CARGO_TERM_COLOR=always",
+                "CARGO_TERM_PROGRESS_WHEN=always",
+                "CARGO_TERM_PROGRESS_WIDTH=80",
+            ]
+            .map(str::to_owned),
+        );
+    }
+    let job = Job {
+        image: &image,
+        command: [
+            "/opt/builder/with-host",
+            "/opt/builder/compile",
+            &compile.triple,
+            std_word(compile.std),
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+        env,
+        volumes: wanted.volumes(),
+        files: source::tar(&files)?,
+        network: image::network(connection, here)?,
+        label: (LABEL, &wanted.name),
+        shown: true,
+        keep: false,
+    };
+    cx.ui.step(
+        "Compiling",
+        &format!(
+            "{} for {} in {image} at {}",
+            plan.package,
+            compile.triple,
+            connection.endpoint()
+        ),
+    );
+    let ended = container::run(&cx.ui, connection, &job)?;
+    if find(&ended.stdout, MARKER).is_some() && ended.code.unwrap_or(0) == 0 {
+        return Ok(ended.stdout);
+    }
+    let why = match ended.code {
+        Some(137) => "the container was killed, or the engine's machine has too little memory".to_owned(),
+        Some(code) => format!("exit code {code}"),
+        None => "the engine does not say why".to_owned(),
+    };
+    Err(Error::new(format!(
+        "cargo could not compile {} for {} in {image} ({why})",
+        plan.package, compile.triple
+    ))
+    .hint(
+        trouble::next_step(&ended.said)
+            .unwrap_or("what cargo and the compiler said is above; the caches are as they were"),
+    ))
+}
+
+fn std_word(choice: StdChoice) -> &'static str {
+    match choice {
+        StdChoice::Auto => "auto",
+        StdChoice::Prebuilt => "prebuilt",
+        StdChoice::Source => "source",
+    }
+}
+
+fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    bytes.windows(part.len()).position(|window| window == part)
+}
+
+/// What the last run for a triple made, and of what.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    key: String,
+    digest: String,
+}
+
+impl Kept {
+    fn dir(cx: &Cx, triple: &str) -> PathBuf {
+        cx.root.join("target/builder").join(triple)
+    }
+
+    /// The bytes, if they are those that were made with this key.
+    fn read(cx: &Cx, triple: &str, key: &str) -> Option<Vec<u8>> {
+        let dir = Kept::dir(cx, triple);
+        let kept: Kept = serde_json::from_slice(&fs::read(dir.join("made.json")).ok()?).ok()?;
+        let bytes = fs::read(dir.join("made")).ok().filter(|_| kept.key == key)?;
+        (Digest::of(&bytes).to_string() == kept.digest).then_some(bytes)
+    }
+
+    fn write(cx: &Cx, triple: &str, key: &str, bytes: &[u8]) -> Result<()> {
+        let dir = Kept::dir(cx, triple);
+        fs::create_dir_all(&dir).context(|| format!("cannot create {}", dir.display()))?;
+        let kept = Kept {
+            key: key.to_owned(),
+            digest: Digest::of(bytes).to_string(),
+        };
+        write_atomically(&dir.join("made"), bytes)?;
+        write_atomically(&dir.join("made.json"), &serde_json::to_vec(&kept)?)
+    }
+}
+
+/// What a container sends back.
+#[derive(Debug, Default)]
+struct Made {
+    messages: String,
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+impl Made {
+    fn read(stdout: &[u8]) -> Result<Made> {
+        let at = find(stdout, MARKER).context(|| "the builder did not say what it made")?;
+        let mut files = BTreeMap::new();
+        let mut archive = tar::Archive::new(&stdout[at + MARKER.len()..]);
+        for member in archive.entries()? {
+            let mut member = member?;
+            let name = member.path()?.to_string_lossy().into_owned();
+            let mut bytes = Vec::new();
+            member.read_to_end(&mut bytes)?;
+            files.insert(name, bytes);
+        }
+        Ok(Made {
+            messages: String::from_utf8_lossy(&stdout[..at]).into_owned(),
+            files,
+        })
+    }
+
+    fn text(&self, name: &str) -> Result<String> {
+        let bytes = self.files.get(name).context(|| format!("there is no `{name}` in it"))?;
+        Ok(String::from_utf8_lossy(bytes).trim_end().to_owned())
+    }
+
+    fn artifact(mut self, cx: &Cx, plan: &Plan, compile: &CompilePlan, zig: &str) -> Result<Artifact> {
+        let path = Kept::dir(cx, &compile.triple).join(&plan.binary);
+        let program = self.files.remove("program").context(|| "there is no program in it")?;
+        // Beside the record that names it: `cargo xtask audit --explain` reads it again.
+        if !fs::read(&path).is_ok_and(|old| old == program) {
+            crate::cache::write_with_mode(&path, &program, 0o755)?;
+        }
+        adopt(
+            cx,
+            plan,
+            compile,
+            Foreign {
+                messages: self.messages.clone(),
+                link_line: self.text("link")?,
+                rustc: self.text("rustc")?,
+                sysroot: self.text("sysroot")?.into(),
+                std: self.text("std")?,
+                map: self.files.remove("map").unwrap_or_default(),
+                zig: zig.to_owned(),
+                program,
+                path,
+            },
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_end_where_the_tar_begins() {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(5);
+        header.set_mode(0o644);
+        header.set_cksum();
+        tar.append_data(&mut header, "std", &b"source"[..5]).unwrap();
+        let mut stdout = b"{\"reason\":\"build-finished\"}\n".to_vec();
+        stdout.extend_from_slice(MARKER);
+        stdout.extend(tar.into_inner().unwrap());
+        let made = Made::read(&stdout).unwrap();
+        assert_eq!(made.messages.trim_end(), r#"{"reason":"build-finished"}"#);
+        assert_eq!(made.text("std").unwrap(), "sourc");
+        assert!(made.text("rustc").is_err());
+        assert!(Made::read(b"{}").is_err());
+    }
+}
