@@ -109,6 +109,7 @@ fn boot_check(row: &Row, platform: Platform) -> BootArgs {
         platform,
         check: true,
         port: None,
+        admin_port: None,
         fresh: false,
         env: Vec::new(),
         wait: 600,
