@@ -210,7 +210,7 @@ impl Archive {
 /// Whether a name stays inside its tree on every system.
 fn is_plain(name: &str) -> bool {
     let part = |part: &str| !part.is_empty() && part != "." && part != "..";
-    name.split('/').all(part) && !name.contains(['\\', '\0']) && !(name.as_bytes().get(1) == Some(&b':'))
+    name.split('/').all(part) && !name.contains(['\\', '\0']) && name.as_bytes().get(1) != Some(&b':')
 }
 
 #[cfg(test)]
