@@ -27,20 +27,29 @@ pub enum AppError {
     TooSlow,
     /// A page for the owner, asked for by somebody else.
     SignInFirst,
-    /// A form of the owner's whose session is over. The text typed goes back.
-    SignedOut {
-        text: String,
-    },
-    /// A form that did not come from one of our pages. The text typed goes back.
-    NotOurForm {
-        text: String,
-    },
+    /// A form of the owner's whose session is over. What was typed goes back.
+    SignedOut(GivenBack),
+    /// A form that did not come from one of our pages, or from one of another session. What was typed goes back.
+    NotOurForm(GivenBack),
     TooManyLogins {
         seconds: u64,
     },
     /// Somebody's password is being checked at this moment.
     LoginBusy,
     Internal(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A form that was not taken, in full. Sent again after signing in, it is taken.
+#[derive(Debug, Default)]
+pub struct GivenBack {
+    /// The text of the post.
+    pub text: String,
+    /// Where the form goes; empty when it is not to be sent again.
+    pub action: String,
+    /// Of the session that there is; empty when there is none.
+    pub csrf: String,
+    /// All the other fields.
+    pub fields: Vec<(String, String)>,
 }
 
 impl AppError {
@@ -55,8 +64,8 @@ impl AppError {
             Self::NotAForm => (StatusCode::UNSUPPORTED_MEDIA_TYPE, words.not_a_form),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, words.too_slow),
             Self::SignInFirst => (StatusCode::SEE_OTHER, words.sign_in_first),
-            Self::SignedOut { .. } => (StatusCode::FORBIDDEN, words.signed_out),
-            Self::NotOurForm { .. } => (StatusCode::FORBIDDEN, words.not_our_form),
+            Self::SignedOut(_) => (StatusCode::FORBIDDEN, words.signed_out),
+            Self::NotOurForm(_) => (StatusCode::FORBIDDEN, words.not_our_form),
             Self::TooManyLogins { .. } => (StatusCode::TOO_MANY_REQUESTS, words.too_many_logins),
             Self::LoginBusy => (StatusCode::TOO_MANY_REQUESTS, words.login_busy),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, words.internal),
@@ -66,16 +75,17 @@ impl AppError {
     /// The page for this error, in the look of the blog.
     pub fn page(&self, shell: Shell<'_>) -> HttpResponse {
         let (status, (heading, explanation)) = self.words(&shell.words.errors);
-        let text = match self {
-            Self::SignedOut { text } | Self::NotOurForm { text } => text.as_str(),
-            _ => "",
+        let nothing = GivenBack::default();
+        let typed = match self {
+            Self::SignedOut(typed) | Self::NotOurForm(typed) => typed,
+            _ => &nothing,
         };
-        let sign_in = matches!(self, Self::SignedOut { .. });
+        let sign_in = matches!(self, Self::SignedOut(_));
         let body = ErrorPage {
             shell,
             heading,
             explanation,
-            text,
+            typed,
             sign_in,
         }
         .render()
@@ -115,7 +125,7 @@ struct ErrorPage<'a> {
     shell: Shell<'a>,
     heading: &'a str,
     explanation: &'a str,
-    text: &'a str,
+    typed: &'a GivenBack,
     sign_in: bool,
 }
 

@@ -21,6 +21,7 @@ pub mod listen;
 pub mod media;
 pub mod page_cache;
 pub mod routes;
+pub mod schedule;
 pub mod settings;
 pub mod startup;
 pub mod telemetry;

@@ -1,11 +1,14 @@
 //! The server: what it shares, how it starts and how it stops. `routes::table` has the addresses.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::http::header;
 use actix_web::rt::signal::unix::{SignalKind, signal};
 use actix_web::{App, HttpRequest, HttpServer, middleware, web};
+
+use tokio::sync::Notify;
 
 use crate::auth::password::{self, NewPassword};
 use crate::auth::throttle::Throttle;
@@ -20,6 +23,7 @@ use crate::listen::{self, Audience, Bound, SocketFile};
 use crate::media::Store;
 use crate::page_cache::PageCache;
 use crate::routes::{Form, table};
+use crate::schedule;
 use crate::settings::{Limits, Settings};
 use crate::telemetry;
 use crate::words::{Choice, Preference};
@@ -42,10 +46,19 @@ pub struct AppState {
     pub audience: Audience,
     /// Answers that are the same for all readers of this listener.
     pub pages: PageCache,
+    /// Told when a post was given a date.
+    pub schedule: Arc<Notify>,
 }
 
 impl AppState {
-    fn new(settings: &Settings, db: Db, media: Store, throttle: Throttle, audience: Audience) -> Self {
+    fn new(
+        settings: &Settings,
+        db: Db,
+        media: Store,
+        throttle: Throttle,
+        schedule: Arc<Notify>,
+        audience: Audience,
+    ) -> Self {
         Self {
             db,
             media,
@@ -63,6 +76,7 @@ impl AppState {
             ),
             audience,
             pages: PageCache::default(),
+            schedule,
         }
     }
 }
@@ -131,6 +145,8 @@ async fn run(listeners: Vec<(Bound, Audience)>, db: Db, media: Store, settings: 
     let _hangup = signal(SignalKind::hangup()).map_err(failed)?;
 
     let throttle = Throttle::default();
+    let schedule = Arc::new(Notify::new());
+    actix_web::rt::spawn(schedule::run(db.clone(), schedule.clone()));
     let (mut servers, mut sockets) = (Vec::new(), Vec::new());
     for (bound, audience) in listeners {
         let state = web::Data::new(AppState::new(
@@ -138,6 +154,7 @@ async fn run(listeners: Vec<(Bound, Audience)>, db: Db, media: Store, settings: 
             db.clone(),
             media.clone(),
             throttle.clone(),
+            schedule.clone(),
             audience,
         ));
         let (server, place, socket) = server(bound, state).map_err(failed)?;

@@ -9,8 +9,13 @@ use crate::startup::state;
 /// True when `sent` is the token this browser's forms carry and no header says the form came from elsewhere.
 pub fn is_ours(request: &HttpRequest, expected: &str, sent: Option<&str>) -> bool {
     let same = sent.is_some_and(|sent| bool::from(sent.as_bytes().ct_eq(expected.as_bytes())));
+    same && !is_foreign(request)
+}
+
+/// True when a header says that another site sent this.
+pub fn is_foreign(request: &HttpRequest) -> bool {
     let ours = state(request).map_or(["", ""], |state| [state.base_url.as_str(), state.admin_url.as_str()]);
-    same && !comes_from_elsewhere(request.headers(), &ours)
+    comes_from_elsewhere(request.headers(), &ours)
 }
 
 /// Headers may deny, never allow: some browsers send none of them, and `Origin: null` says nothing.

@@ -10,7 +10,7 @@ use super::session::{self, Token};
 use super::{cookie, csrf};
 use crate::db::queries;
 use crate::domain::Stamp;
-use crate::error::AppError;
+use crate::error::{AppError, GivenBack};
 use crate::routes::Form;
 use crate::startup::{choice, state};
 use crate::words::Choice;
@@ -54,6 +54,27 @@ fn here(request: &HttpRequest) -> String {
     if here.len() > 1000 { String::new() } else { here }
 }
 
+/// What was typed, for the page that says why it was not taken.
+fn given_back(request: &HttpRequest, form: &Form, owner: Option<&Owner>) -> GivenBack {
+    let text = form.get("body").unwrap_or_default().to_owned();
+    // What another site sent is shown, but gets no token of ours, and no button that would send it.
+    if text.is_empty() || csrf::is_foreign(request) {
+        return GivenBack {
+            text,
+            ..GivenBack::default()
+        };
+    }
+    let others = form.fields().filter(|(name, _)| !matches!(*name, "body" | "csrf"));
+    GivenBack {
+        text,
+        action: request.path().to_owned(),
+        csrf: owner.map(|owner| owner.0.csrf()).unwrap_or_default(),
+        fields: others
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+    }
+}
+
 impl FromRequest for Visitor {
     type Error = AppError;
     type Future = Extraction<Self>;
@@ -85,14 +106,10 @@ impl FromRequest for OwnerForm {
             // The form first: when the session has run out, the page that says so gives the text back.
             let form = form.await?;
             let Some(owner) = owner_of(&request).await? else {
-                return Err(AppError::SignedOut {
-                    text: form.take("body"),
-                });
+                return Err(AppError::SignedOut(given_back(&request, &form, None)));
             };
             if !csrf::is_ours(&request, &owner.0.csrf(), form.get("csrf")) {
-                return Err(AppError::NotOurForm {
-                    text: form.take("body"),
-                });
+                return Err(AppError::NotOurForm(given_back(&request, &form, Some(&owner))));
             }
             Ok(Self { owner, form })
         })

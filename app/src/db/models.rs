@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use super::schema::{media, post_media, posts, site};
+use super::schema::{media, post_media, posts, revisions, site};
 use crate::domain::hex;
 use crate::domain::{Cursor, Kind, Stamp, State, Visibility};
 use crate::media::Format;
@@ -32,6 +32,11 @@ pub struct Post {
 }
 
 impl Post {
+    /// What the row has: the date that readers see or will see. A draft may have none.
+    pub fn date(&self) -> Option<Stamp> {
+        self.published_at.map(Stamp)
+    }
+
     /// When the row was made.
     pub fn created_at(&self) -> Stamp {
         Stamp(self.created_at)
@@ -69,6 +74,25 @@ impl Post {
             published_at: self.published_at(),
             id: self.id,
         }
+    }
+}
+
+/// What a post was before an edit.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = revisions, check_for_backend(diesel::sqlite::Sqlite))]
+pub struct Revision {
+    pub id: i64,
+    pub post_id: i64,
+    pub title: Option<String>,
+    pub link: Option<String>,
+    pub body: String,
+    replaced_at: i64,
+}
+
+impl Revision {
+    /// The time of the edit.
+    pub fn replaced_at(&self) -> Stamp {
+        Stamp(self.replaced_at)
     }
 }
 

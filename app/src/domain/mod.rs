@@ -1,5 +1,6 @@
 //! Values that are valid once they exist: parse at the edge, trust afterwards.
 
+pub mod content;
 pub mod cursor;
 pub mod fold;
 pub mod hex;
@@ -15,6 +16,7 @@ pub mod tag;
 pub mod time;
 pub mod zone;
 
+pub use content::{Content, Problem, Typed};
 pub use cursor::Cursor;
 pub use post_kind::{Kind, State, Visibility};
 pub use post_text::{PostText, PostTextError};

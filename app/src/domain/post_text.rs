@@ -40,7 +40,7 @@ impl PostText {
 }
 
 /// What XML 1.0 can carry. One form feed in one post would make the whole feed unreadable.
-fn allowed(c: char) -> bool {
+pub fn allowed(c: char) -> bool {
     matches!(c, '\n' | '\t') || !(c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'))
 }
 

@@ -25,14 +25,19 @@ impl Form {
                 let mut half = || decode(halves.next().unwrap_or_default());
                 (half(), half())
             });
-        // Our forms have five fields at most.
-        Self(pairs.take(16).collect())
+        // Our forms have a dozen fields.
+        Self(pairs.take(40).collect())
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0
             .iter()
             .find_map(|(key, value)| (key == name).then_some(value.as_str()))
+    }
+
+    /// Every name and value, as they came.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// The value, or nothing; the form is not needed any more.

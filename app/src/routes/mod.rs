@@ -11,6 +11,7 @@ pub mod reading;
 pub mod session;
 pub mod style;
 pub mod table;
+pub mod writing;
 
 pub use form::Form;
 

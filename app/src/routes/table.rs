@@ -5,7 +5,7 @@ use std::future::ready;
 
 use actix_web::{HttpResponse, guard, web};
 
-use super::{feeds, health, media, not_found, posts, reading, session, style};
+use super::{feeds, health, media, not_found, reading, session, style, writing};
 use crate::error::AppError;
 use crate::listen::Audience;
 
@@ -79,13 +79,24 @@ pub const READING: &[Route] = routes! {
 pub const WRITING: &[Route] = routes! {
     "/login" get session::login_form::login_form, post session::login::login;
     "/logout", post session::logout::logout;
-    "/posts", post posts::create::create;
-    "/posts/new" get posts::new::new;
-    "/posts/{id}/edit" get posts::edit::edit, post posts::update::update;
-    "/posts/{id}/delete" get posts::confirm_delete::confirm_delete, post posts::delete::delete;
+    "/admin" get writing::desk::desk;
+    "/admin/new" get writing::create::new;
+    "/admin/drafts" get writing::shelf::drafts;
+    "/admin/scheduled" get writing::shelf::scheduled;
+    "/admin/pages" get writing::shelf::pages;
+    "/admin/trash" get writing::shelf::trash;
+    "/admin/posts", post writing::create::create;
+    "/admin/posts/{id}/edit" get writing::edit::edit, post writing::edit::update;
+    "/admin/posts/{id}/delete" get writing::discard::ask, post writing::discard::discard;
+    "/admin/posts/{id}/restore", post writing::restore::restore;
+    "/admin/posts/{id}/purge" get writing::purge::ask, post writing::purge::purge;
+    "/admin/posts/{id}/pin", post writing::pin::pin;
+    "/admin/posts/{id}/history" get writing::history::list;
+    "/admin/posts/{id}/history/{revision}" get writing::history::show;
+    "/admin/posts/{id}/history/{revision}/restore", post writing::history::restore;
 };
 
-/// Registers the routes. The owner's come first, so that `/posts/new` is not taken for a post.
+/// Registers the routes. The owner's come first: no page of a reader's can take their addresses.
 pub fn register(config: &mut web::ServiceConfig, audience: Audience) {
     let writing = match audience {
         Audience::Readers => &[],

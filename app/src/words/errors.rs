@@ -20,6 +20,7 @@ pub struct Errors {
     pub login_busy: Text,
     pub internal: Text,
     pub typed: &'static str,
+    pub send_again: &'static str,
     pub to_front: &'static str,
 }
 
@@ -47,11 +48,11 @@ pub const EN: Errors = Errors {
     sign_in_first: ("Sign in first", "This page is for the owner."),
     signed_out: (
         "You are signed out",
-        "Nothing was changed. Sign in, then send the form again.",
+        "Nothing was changed, and what you typed is here. Sign in (the link opens another page), come back, and send it again.",
     ),
     not_our_form: (
         "The form has expired",
-        "Nothing was changed. Load the page with the form again, then send it.",
+        "Nothing was changed. The page with the form was opened before you signed in, or it is not one of this blog. Look at what would be sent, then send it again.",
     ),
     too_many_logins: (
         "Wait a little",
@@ -65,7 +66,8 @@ pub const EN: Errors = Errors {
         "Something went wrong",
         "The blog could not do that. The reason is in its log.",
     ),
-    typed: "What you typed, to copy",
+    typed: "What you typed",
+    send_again: "Send it again",
     to_front: "To the front page",
 };
 
@@ -99,11 +101,11 @@ pub const JA: Errors = Errors {
     sign_in_first: ("ログインが必要です", "このページはブログの持ち主のものです。"),
     signed_out: (
         "ログアウトしています",
-        "何も変更されていません。ログインしてから、もう一度フォームを送ってください。",
+        "何も変更されていません。入力した内容は下にあります。ログインして (リンクは別のページで開きます) ここに戻り、もう一度送ってください。",
     ),
     not_our_form: (
         "フォームの期限が切れました",
-        "何も変更されていません。フォームのページを読み込み直してから送ってください。",
+        "何も変更されていません。フォームを開いたあとでログインし直したか、このブログのページではありません。送る内容を確かめてから、もう一度送ってください。",
     ),
     too_many_logins: (
         "少しお待ちください",
@@ -117,6 +119,7 @@ pub const JA: Errors = Errors {
         "エラーが起きました",
         "処理できませんでした。理由はブログのログに書かれています。",
     ),
-    typed: "入力された文章 (コピー用)",
+    typed: "入力された文章",
+    send_again: "もう一度送る",
     to_front: "トップページへ",
 };

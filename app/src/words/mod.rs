@@ -5,10 +5,12 @@
 pub mod choice;
 pub mod errors;
 mod reading;
+mod writing;
 
 pub use choice::{Choice, Preference};
 pub use errors::Errors;
 pub use reading::Reading;
+pub use writing::Writing;
 
 /// A language of the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,16 +65,19 @@ impl Lang {
 pub struct Words {
     pub reading: Reading,
     pub errors: Errors,
+    pub writing: Writing,
 }
 
 static EN: Words = Words {
     reading: reading::EN,
     errors: errors::EN,
+    writing: writing::EN,
 };
 
 static JA: Words = Words {
     reading: reading::JA,
     errors: errors::JA,
+    writing: writing::JA,
 };
 
 #[cfg(test)]

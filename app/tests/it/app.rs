@@ -86,6 +86,33 @@ impl TestApp {
         self.directory.path().join("blog.db")
     }
 
+    /// The first value of a query on the database, read beside the running program.
+    pub fn rows(&self, query: &str) -> String {
+        use diesel::prelude::*;
+        #[derive(diesel::QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = diesel::sql_types::Text)]
+            value: String,
+        }
+        let path = self.database();
+        let mut connection = diesel::sqlite::SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+        let query = format!("SELECT CAST(value AS TEXT) AS value FROM ({query})");
+        diesel::sql_query(query)
+            .get_result::<Row>(&mut connection)
+            .unwrap()
+            .value
+    }
+
+    /// Changes the database beside the running program: what time or damage would do.
+    pub fn change(&self, statement: &str) {
+        use diesel::connection::SimpleConnection;
+        use diesel::prelude::*;
+        let path = self.database();
+        let mut connection = diesel::sqlite::SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+        connection.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
+        connection.batch_execute(statement).unwrap();
+    }
+
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
@@ -153,8 +180,8 @@ pub fn login(browser: &mut Browser, password: &str) -> Response {
 
 /// Writes a post through the form and answers with its address.
 pub fn write(owner: &mut Browser, text: &str) -> String {
-    let form = owner.get("/posts/new");
+    let form = owner.get("/admin/new");
     let (csrf, key) = (form.field("csrf"), form.field("key"));
-    let response = owner.post("/posts", &[("csrf", &csrf), ("key", &key), ("body", text)]);
+    let response = owner.post("/admin/posts", &[("csrf", &csrf), ("key", &key), ("body", text)]);
     response.location().to_owned()
 }

@@ -17,7 +17,7 @@ fn the_owner_signs_in_writes_and_signs_out_without_javascript() {
     browser.click(&button);
     assert_eq!(browser.url(), at("/"));
 
-    let write = browser.find("a[href='/posts/new']");
+    let write = browser.find("a[href='/admin/new']");
     browser.click(&write);
     let field = browser.find("#body");
     browser.type_into(&field, "こんにちは from a browser");

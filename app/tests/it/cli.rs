@@ -231,7 +231,7 @@ fn owner_set_changes_the_password_and_signs_everybody_out() {
     let (code, text) = set("short");
     assert_eq!(code, 2, "{text}");
     assert_eq!(
-        owner.get("/posts/new").status,
+        owner.get("/admin/new").status,
         200,
         "a refused password changes nothing"
     );
@@ -239,7 +239,7 @@ fn owner_set_changes_the_password_and_signs_everybody_out() {
     let (code, text) = set("another long password");
     assert_eq!(code, 0, "{text}");
     assert!(!text.contains("another long"));
-    assert_eq!(owner.get("/posts/new").location(), "/login");
+    assert_eq!(owner.get("/admin/new").location(), "/login");
     assert_eq!(login(&mut app.reader(), PASSWORD).status, 403);
     assert_eq!(login(&mut app.reader(), "another long password").status, 303);
 }

@@ -55,7 +55,7 @@ fn a_stop_signal_leaves_one_tidy_file() {
 fn a_request_under_way_is_finished() {
     let mut app = TestApp::start();
     let mut owner = app.owner();
-    let form = owner.get("/posts/new");
+    let form = owner.get("/admin/new");
     let body = format!("csrf={}&key={}&body=under+way", form.field("csrf"), form.field("key"));
     let cookie = owner.cookie("blog_session").unwrap();
     let (first, rest) = body.split_at(40);
@@ -63,7 +63,7 @@ fn a_request_under_way_is_finished() {
     let mut stream = TcpStream::connect(&app.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let head = format!(
-        "POST /posts HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: blog_session={cookie}\r\nContent-Length: {}\r\n\
+        "POST /admin/posts HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: blog_session={cookie}\r\nContent-Length: {}\r\n\
          Content-Type: application/x-www-form-urlencoded\r\n\r\n{first}",
         body.len()
     );

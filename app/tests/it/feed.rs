@@ -71,8 +71,8 @@ fn unchanged_means_304() {
         assert_eq!(response.header("etag"), Some(tag.as_str()));
     }
     assert_eq!(ask("\"x\"").status, 200);
-    let csrf = owner.get("/posts/1/edit").field("csrf");
-    owner.post("/posts/1/edit", &[("csrf", &csrf), ("body", "changed")]);
+    let csrf = owner.get("/admin/posts/1/edit").field("csrf");
+    owner.post("/admin/posts/1/edit", &[("csrf", &csrf), ("body", "changed")]);
     assert_eq!(ask(&tag).status, 200, "an edit is a change");
 }
 

@@ -35,7 +35,7 @@ fn every_response_has_the_headers() {
         expect("GET", path, &[], "", 200);
         expect("HEAD", path, &[], "", 200);
     }
-    expect("GET", "/posts/new", &[], "", 303);
+    expect("GET", "/admin/new", &[], "", 303);
     expect("GET", "/feed.atom", &[("If-None-Match", &tag)], "", 304);
     for path in [
         "/nothing",
@@ -50,7 +50,7 @@ fn every_response_has_the_headers() {
     expect("POST", "/", &form, "", 405);
     expect("DELETE", "/posts/1", &[], "", 405);
     expect("GET", "/logout", &[], "", 405);
-    expect("POST", "/posts", &form, "csrf=x", 403);
+    expect("POST", "/admin/posts", &form, "csrf=x", 403);
     expect("POST", "/login", &[("Content-Type", "application/json")], "{}", 415);
     expect("POST", "/login", &[], "", 415);
 }
@@ -61,7 +61,7 @@ fn more_than_a_form_may_hold_is_413() {
     let mut browser = app.reader();
     let body = format!("body={}", "x".repeat(256 * 1024));
     let form = [("Content-Type", "application/x-www-form-urlencoded")];
-    let response = browser.send("POST", "/posts", &form, &body);
+    let response = browser.send("POST", "/admin/posts", &form, &body);
     assert_eq!(response.status, 413);
     has_the_headers(&response, "announced");
     assert!(response.body.contains("Too large"));
@@ -69,7 +69,7 @@ fn more_than_a_form_may_hold_is_413() {
     // Nor without saying how much it will be.
     let chunk = format!("4000\r\n{}\r\n", "x".repeat(0x4000));
     let request = format!(
-        "POST /posts HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+        "POST /admin/posts HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\n\
          Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n{}0\r\n\r\n",
         chunk.repeat(17)
     );
@@ -108,7 +108,7 @@ fn break_database(app: &TestApp) {
 fn the_405_page_names_what_is_allowed() {
     let app = TestApp::start();
     let mut browser: Browser = app.reader();
-    let response = browser.send("DELETE", "/posts/1/edit", &[], "");
+    let response = browser.send("DELETE", "/admin/posts/1/edit", &[], "");
     assert_eq!(response.header("allow"), Some("GET, HEAD, POST"));
 }
 

@@ -48,7 +48,7 @@ fn to_readers_the_owners_addresses_do_not_exist() {
         let shared = READING.iter().any(|reading| filled(reading.path) == path);
         // With the owner's own cookie and form, too.
         reader.cookies = owner.cookies.clone();
-        let csrf = owner.get("/posts/new").field("csrf");
+        let csrf = owner.get("/admin/new").field("csrf");
         if !shared || route.get.is_none() {
             assert!([404, 405].contains(&reader.get(&path).status), "GET {path}");
         }

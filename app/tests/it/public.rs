@@ -167,8 +167,8 @@ fn search_pages_meet_and_show_what_was_found() {
     let second = get(&app, &older.replace("&#38;", "&")).body;
     assert_eq!(second.matches("<mark>午後</mark>").count(), 5);
     // The index follows an edit at once.
-    let csrf = owner.get("/posts/1/edit").field("csrf");
-    owner.post("/posts/1/edit", &[("csrf", &csrf), ("body", "朝 number 1.")]);
+    let csrf = owner.get("/admin/posts/1/edit").field("csrf");
+    owner.post("/admin/posts/1/edit", &[("csrf", &csrf), ("body", "朝 number 1.")]);
     assert!(get(&app, "/search?q=%E6%9C%9D").body.contains("<mark>朝</mark>"));
     let hostile = get(&app, "/search?q=%3Cscript%3Ealert(1)%3C%2Fscript%3E%22+AND+NEAR(%00");
     assert_eq!(hostile.status, 200);

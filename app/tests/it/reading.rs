@@ -43,8 +43,8 @@ fn pages_go_back_in_time_and_stay_put() {
     write(&mut owner, "post number 46.");
     let gone = reader.get("/posts/26");
     assert_eq!(gone.status, 200);
-    let csrf = owner.get("/posts/26/delete").field("csrf");
-    owner.post("/posts/26/delete", &[("csrf", &csrf)]);
+    let csrf = owner.get("/admin/posts/26/delete").field("csrf");
+    owner.post("/admin/posts/26/delete", &[("csrf", &csrf)]);
     let second = reader.get(&link);
     assert_eq!(numbers(&second.body), (6..=25).rev().collect::<Vec<_>>());
     assert!(second.body.contains("Newest posts"));
@@ -98,7 +98,13 @@ fn every_page_is_built_for_everybody() {
     for path in ["/", "/posts/1", "/login", "/nothing"] {
         pages.push(reader.get(path));
     }
-    for path in ["/", "/posts/1", "/posts/new", "/posts/1/edit", "/posts/1/delete"] {
+    for path in [
+        "/",
+        "/posts/1",
+        "/admin/new",
+        "/admin/posts/1/edit",
+        "/admin/posts/1/delete",
+    ] {
         pages.push(owner.get(path));
     }
     for page in pages {
@@ -108,7 +114,10 @@ fn every_page_is_built_for_everybody() {
         assert_eq!(body.matches("<main id=\"main\">").count(), 1);
         assert!(body.contains("<a class=\"skip\" href=\"#main\">"));
         assert!(!body.contains("<script") && !body.contains("style=\""));
-        let inputs = body.matches("<textarea").count() + body.matches("type=\"password\"").count();
+        let inputs = ["<textarea", "type=\"password\"", "type=\"text\"", "<select"]
+            .iter()
+            .map(|field| body.matches(field).count())
+            .sum::<usize>();
         assert_eq!(body.matches("<label for=").count(), inputs, "{body}");
         // Nothing on a page is fetched from anywhere else.
         for part in body.split(" src=\"").skip(1).chain(body.split("<link ").skip(1)) {
@@ -130,9 +139,9 @@ fn pages_with_the_owners_token_are_kept_nowhere() {
     for path in [
         "/",
         "/posts/1",
-        "/posts/new",
-        "/posts/1/edit",
-        "/posts/1/delete",
+        "/admin/new",
+        "/admin/posts/1/edit",
+        "/admin/posts/1/delete",
         "/nothing",
     ] {
         assert_eq!(owner.get(path).header("cache-control"), Some("no-store"), "{path}");

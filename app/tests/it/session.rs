@@ -2,8 +2,13 @@
 
 use crate::app::{PASSWORD, TestApp, login, write};
 
-const OWNER_PAGES: &[&str] = &["/posts/new", "/posts/1/edit", "/posts/1/delete"];
-const OWNER_FORMS: &[&str] = &["/posts", "/posts/1/edit", "/posts/1/delete", "/logout"];
+const OWNER_PAGES: &[&str] = &["/admin/new", "/admin/posts/1/edit", "/admin/posts/1/delete"];
+const OWNER_FORMS: &[&str] = &[
+    "/admin/posts",
+    "/admin/posts/1/edit",
+    "/admin/posts/1/delete",
+    "/logout",
+];
 
 #[test]
 fn only_the_right_password_signs_in() {
@@ -13,7 +18,7 @@ fn only_the_right_password_signs_in() {
     assert_eq!(wrong.status, 403);
     assert!(wrong.body.contains("That is not the password"));
     assert_eq!(browser.cookie("blog_session"), None);
-    assert_eq!(browser.get("/posts/new").location(), "/login");
+    assert_eq!(browser.get("/admin/new").location(), "/login");
 
     let right = login(&mut browser, PASSWORD);
     assert_eq!(right.location(), "/");
@@ -71,9 +76,9 @@ fn a_form_needs_its_token_and_the_right_origin() {
     let app = TestApp::start();
     let mut owner = app.owner();
     write(&mut owner, "untouched");
-    let form = owner.get("/posts/new");
+    let form = owner.get("/admin/new");
     let (csrf, key) = (form.field("csrf"), form.field("key"));
-    let other = app.owner().get("/posts/new").field("csrf");
+    let other = app.owner().get("/admin/new").field("csrf");
     assert_ne!(csrf, other, "each session has its own");
 
     for path in OWNER_FORMS {
@@ -101,7 +106,10 @@ fn a_form_needs_its_token_and_the_right_origin() {
     let origin = format!("http://{}", app.address);
     for header in [("Origin", "null"), ("Origin", origin.as_str())] {
         let fields = [("csrf", csrf.as_str()), ("key", key.as_str()), ("body", "mine")];
-        assert_eq!(owner.post_with("/posts", &[header], &fields).location(), "/posts/2");
+        assert_eq!(
+            owner.post_with("/admin/posts", &[header], &fields).location(),
+            "/posts/2"
+        );
     }
 }
 
@@ -109,7 +117,7 @@ fn a_form_needs_its_token_and_the_right_origin() {
 fn a_form_sent_to_the_base_url_is_ours() {
     let app = TestApp::start_with(&["--base-url", "https://blog.example/"]);
     let mut owner = app.owner();
-    let form = owner.get("/posts/new");
+    let form = owner.get("/admin/new");
     let (csrf, key) = (form.field("csrf"), form.field("key"));
     let fields = [
         ("csrf", csrf.as_str()),
@@ -117,9 +125,9 @@ fn a_form_sent_to_the_base_url_is_ours() {
         ("body", "by way of a proxy"),
     ];
     let elsewhere = [("Origin", "https://blog.example.evil")];
-    assert_eq!(owner.post_with("/posts", &elsewhere, &fields).status, 403);
+    assert_eq!(owner.post_with("/admin/posts", &elsewhere, &fields).status, 403);
     let ours = [("Origin", "https://blog.example")];
-    assert_eq!(owner.post_with("/posts", &ours, &fields).location(), "/posts/1");
+    assert_eq!(owner.post_with("/admin/posts", &ours, &fields).location(), "/posts/1");
 }
 
 #[test]
@@ -144,7 +152,7 @@ fn a_session_planted_before_the_login_is_worth_nothing() {
 
     let mut attacker = app.reader();
     attacker.cookies.push(("blog_session".to_owned(), planted));
-    assert_eq!(attacker.get("/posts/new").location(), "/login");
+    assert_eq!(attacker.get("/admin/new").location(), "/login");
 }
 
 #[test]
@@ -156,7 +164,7 @@ fn signing_out_and_in_again_ends_the_old_session() {
     let response = owner.post("/logout", &[("csrf", &csrf)]);
     assert_eq!(response.location(), "/");
     assert_eq!(owner.cookie("blog_session"), None);
-    assert_eq!(copy.get("/posts/new").location(), "/login", "the token itself is dead");
+    assert_eq!(copy.get("/admin/new").location(), "/login", "the token itself is dead");
 
     // The database holds no token that a browser could use.
     let owner = app.owner();

@@ -202,14 +202,14 @@ fn post(port: u16, text: &str) {
     let signed_in = http(port, "POST", "/login", &before, &form);
     assert_eq!(signed_in.status, 303, "{}\n{}", signed_in.headers, signed_in.body);
     let cookie = signed_in.cookies();
-    let page = http(port, "GET", "/posts/new", &cookie, "");
+    let page = http(port, "GET", "/admin/new", &cookie, "");
     let form = format!(
         "csrf={}&key={}&body={}",
         page.hidden("csrf"),
         page.hidden("key"),
         text.replace(' ', "+")
     );
-    let made = http(port, "POST", "/posts", &cookie, &form);
+    let made = http(port, "POST", "/admin/posts", &cookie, &form);
     assert_eq!(made.status, 303, "{}\n{}", made.headers, made.body);
 }
 

@@ -1,12 +1,17 @@
 //! Every query there is, by table. Each takes a connection, so that several fit into one transaction.
 
 pub mod archive;
+pub mod due;
 pub mod integrity;
 pub mod media;
 pub mod owner;
 pub mod posts;
 pub mod reading;
+pub mod revisions;
 pub mod search;
 pub mod sessions;
+pub mod shelves;
 pub mod site;
 pub mod transfer;
+pub mod trash;
+pub mod writing;

@@ -13,6 +13,14 @@ mod prepare;
 pub use html::{html, html_at};
 pub use plain::{excerpt, plain, tags};
 
+/// The address as it may stand in a link: `http:` or `https:`, in plain ASCII. None for every other scheme.
+pub fn web_address(typed: &str) -> Option<String> {
+    match link::Target::parse(typed)? {
+        link::Target::Web(url) => Some(url),
+        _ => None,
+    }
+}
+
 /// Where the HTML will stand.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {

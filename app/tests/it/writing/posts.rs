@@ -1,6 +1,8 @@
-//! Writing, editing and deleting.
+//! A note, from the text box to the page and back.
 
+use super::input;
 use crate::app::{TestApp, write};
+use crate::http::Browser;
 
 const NASTY: &[&str] = &[
     "<script>alert(1)</script>",
@@ -18,6 +20,10 @@ const NASTY: &[&str] = &[
     "{{ 7*7 }} {% include \"x\" %}",
     "\u{0}\u{b}\u{1b}[31m\u{ffff}\u{fffe}<b>",
     "\u{202e}<b>evil</b>",
+    "[x](javascript:alert(1))",
+    "![x](https://evil.example/x.png)",
+    "<https://a.b/\"onclick=alert(1)>",
+    "[x](data:text/html;base64,PHNjcmlwdD4=)",
 ];
 
 #[test]
@@ -28,8 +34,8 @@ fn text_is_only_ever_text() {
         let path = write(&mut owner, text);
         let pages = [
             owner.get(&path).body,
-            owner.get(&format!("{path}/edit")).body,
-            owner.get(&format!("{path}/delete")).body,
+            owner.get(&format!("/admin{path}/edit")).body,
+            owner.get(&format!("/admin{path}/delete")).body,
             app.reader().get("/").body,
         ];
         for page in pages {
@@ -67,17 +73,17 @@ fn text_is_only_ever_text() {
 fn one_form_posts_once() {
     let app = TestApp::start();
     let mut owner = app.owner();
-    let form = owner.get("/posts/new");
+    let form = owner.get("/admin/new");
     let (csrf, key) = (form.field("csrf"), form.field("key"));
     let fields = [("csrf", csrf.as_str()), ("key", key.as_str()), ("body", "only once")];
-    let first = owner.post("/posts", &fields).location().to_owned();
+    let first = owner.post("/admin/posts", &fields).location().to_owned();
     // Eight impatient clicks at once.
     let threads: Vec<_> = (0..8)
         .map(|_| {
             let (mut owner, csrf, key) = (owner.clone(), csrf.clone(), key.clone());
             std::thread::spawn(move || {
                 let fields = [("csrf", csrf.as_str()), ("key", key.as_str()), ("body", "only once")];
-                owner.post("/posts", &fields).location().to_owned()
+                owner.post("/admin/posts", &fields).location().to_owned()
             })
         })
         .collect();
@@ -92,19 +98,22 @@ fn one_form_posts_once() {
         ("key", key.as_str()),
         ("body", "something else"),
     ];
-    let again = owner.post("/posts", &fields);
+    let again = owner.post("/admin/posts", &fields);
     assert_eq!(again.status, 409);
     assert!(again.body.contains("something else"));
     assert_ne!(again.field("key"), key);
     assert!(!owner.get("/").body.contains("something else"));
 
     // Sent again after the post was deleted, it stays deleted.
-    owner.post(&format!("{first}/delete"), &[("csrf", &csrf)]);
+    owner.post(&format!("/admin{first}/delete"), &[("csrf", &csrf)]);
     let fields = [("csrf", csrf.as_str()), ("key", key.as_str()), ("body", "only once")];
-    assert_eq!(owner.post("/posts", &fields).location(), "/");
+    assert_eq!(owner.post("/admin/posts", &fields).location(), "/admin/trash");
     assert!(!owner.get("/").body.contains("only once"));
+    owner.post(&format!("/admin{first}/purge"), &[("csrf", &csrf)]);
+    assert_eq!(owner.post("/admin/posts", &fields).location(), "/");
+    assert!(!owner.get("/admin/trash").body.contains("only once"));
     let bad = [("csrf", csrf.as_str()), ("key", "1234"), ("body", "x")];
-    assert_eq!(owner.post("/posts", &bad).status, 400);
+    assert_eq!(owner.post("/admin/posts", &bad).status, 400);
 }
 
 #[test]
@@ -115,20 +124,24 @@ fn an_edit_keeps_the_date_and_says_so() {
     let date = |body: &str| body.split("dt-published\" datetime=\"").nth(1).unwrap()[..20].to_owned();
     let published = date(&owner.get(&path).body);
 
-    let edit = format!("{path}/edit");
+    let edit = format!("/admin{path}/edit");
     let form = owner.get(&edit);
     assert!(form.body.contains(">\nbefore</textarea>"));
-    let csrf = form.field("csrf");
-    assert_eq!(
-        owner.post(&edit, &[("csrf", &csrf), ("body", "before")]).location(),
-        path
-    );
+    let save = |owner: &mut Browser, text: &str| {
+        let form = owner.get(&edit);
+        let (csrf, version) = (form.field("csrf"), form.field("version"));
+        let date = input(&form, "date");
+        let fields = [
+            ("csrf", csrf.as_str()),
+            ("version", version.as_str()),
+            ("date", date.as_str()),
+            ("body", text),
+        ];
+        owner.post(&edit, &fields)
+    };
+    assert_eq!(save(&mut owner, "before").location(), path);
     assert!(!owner.get(&path).body.contains("edited"), "nothing was changed");
-
-    assert_eq!(
-        owner.post(&edit, &[("csrf", &csrf), ("body", "after")]).location(),
-        path
-    );
+    assert_eq!(save(&mut owner, "after").location(), path);
     let page = app.reader().get(&path).body;
     assert!(
         page.contains("after</p>") && page.contains("edited <time class=\"dt-updated\""),
@@ -136,12 +149,15 @@ fn an_edit_keeps_the_date_and_says_so() {
     );
     assert_eq!(date(&page), published);
 
-    let empty = owner.post(&edit, &[("csrf", &csrf), ("body", "  ")]);
+    let empty = save(&mut owner, "  ");
     assert_eq!(empty.status, 422);
-    assert!(empty.body.contains("the post is empty") && empty.body.contains("aria-describedby=\"help problem\""));
-    assert_eq!(owner.get("/posts/99/edit").status, 404);
+    assert!(empty.body.contains("the post is empty") && empty.body.contains("aria-describedby=\"body-help problem\""));
+    let csrf = form.field("csrf");
+    assert_eq!(owner.get("/admin/posts/99/edit").status, 404);
     assert_eq!(
-        owner.post("/posts/99/edit", &[("csrf", &csrf), ("body", "x")]).status,
+        owner
+            .post("/admin/posts/99/edit", &[("csrf", &csrf), ("body", "x")])
+            .status,
         404
     );
 }
@@ -151,16 +167,16 @@ fn deleting_asks_first() {
     let app = TestApp::start();
     let mut owner = app.owner();
     let path = write(&mut owner, "short-lived");
-    let delete = format!("{path}/delete");
+    let delete = format!("/admin{path}/delete");
     let ask = owner.get(&delete);
     assert!(ask.body.contains("Delete this post?") && ask.body.contains("short-lived"));
     assert_eq!(owner.get(&path).status, 200, "asking deletes nothing");
     let csrf = ask.field("csrf");
-    assert_eq!(owner.post(&delete, &[("csrf", &csrf)]).location(), "/");
-    assert_eq!(owner.get(&path).status, 404);
+    assert_eq!(owner.post(&delete, &[("csrf", &csrf)]).location(), "/admin/trash");
+    assert!(!app.reader().get("/").body.contains("short-lived"));
     assert_eq!(
         owner.post(&delete, &[("csrf", &csrf)]).location(),
-        "/",
+        "/admin/trash",
         "twice does no harm"
     );
     assert_eq!(write(&mut owner, "next"), "/posts/2", "the address is not used again");
@@ -170,16 +186,16 @@ fn deleting_asks_first() {
 fn a_text_that_is_too_long_comes_back() {
     let app = TestApp::start();
     let mut owner = app.owner();
-    let form = owner.get("/posts/new");
+    let form = owner.get("/admin/new");
     let (csrf, key) = (form.field("csrf"), form.field("key"));
     let long = "あ".repeat(22_000);
-    let response = owner.post("/posts", &[("csrf", &csrf), ("key", &key), ("body", &long)]);
+    let response = owner.post("/admin/posts", &[("csrf", &csrf), ("key", &key), ("body", &long)]);
     assert_eq!(response.status, 422);
     assert!(response.body.contains("The post is too long"));
     assert!(response.body.contains(&long), "what was typed is still there");
     assert_eq!(response.field("key"), key);
 
     let fits = "あ".repeat(21_000);
-    let response = owner.post("/posts", &[("csrf", &csrf), ("key", &key), ("body", &fits)]);
+    let response = owner.post("/admin/posts", &[("csrf", &csrf), ("key", &key), ("body", &fits)]);
     assert_eq!(response.location(), "/posts/1");
 }

@@ -1,0 +1,123 @@
+//! `GET /admin/new`, `POST /admin/posts`: a new post, once per form however often it is sent.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, web};
+
+use super::compose::{self, Other, Purpose, Sheet};
+use super::fields::{self, Pressed};
+use crate::auth::{Owner, OwnerForm};
+use crate::db::models::Post;
+use crate::db::queries::posts::find;
+use crate::db::queries::writing::{self, Created, NewPost};
+use crate::domain::{Kind, Problem, Stamp, Typed, hex, random};
+use crate::error::AppError;
+use crate::routes::page;
+use crate::routes::{Answer, Form};
+use crate::startup::AppState;
+
+/// An empty form; with `?reply_to=` one that continues a thread.
+pub async fn new(request: HttpRequest, state: web::Data<AppState>, owner: Owner) -> Answer {
+    let query = Form::parse(request.query_string().as_bytes());
+    let mut typed = Typed::default();
+    let mut after = None;
+    if let Some(number) = query.get("reply_to") {
+        let post = post_before(&state, number).await?.ok_or(AppError::NotFound)?;
+        typed.reply_to = post.id.to_string();
+        // A thread is seen by the same readers from its first post to its last.
+        typed.visibility = post.visibility.word().to_owned();
+        after = Some(post);
+    }
+    let sheet = Sheet::new(Purpose::New { key: None, after }, &typed);
+    compose::show(StatusCode::OK, &state, &owner, sheet)
+}
+
+/// The post that a new one continues.
+async fn post_before(state: &AppState, number: &str) -> Result<Option<Post>, AppError> {
+    let Ok(id) = number.parse::<i64>() else {
+        return Ok(None);
+    };
+    let post = state.db.read(move |connection| find(connection, id)).await?;
+    Ok(post.filter(|post| post.deleted_at().is_none() && post.kind != Kind::Page))
+}
+
+pub async fn create(state: web::Data<AppState>, sent: OwnerForm) -> Answer {
+    let OwnerForm { owner, form } = sent;
+    let key = form
+        .get("key")
+        .and_then(hex::decode::<16>)
+        .ok_or(AppError::BadRequest)?;
+    let (typed, pressed) = (fields::typed(&form), Pressed::of(&form));
+    let after = post_before(&state, &typed.reply_to).await?;
+    let mut sheet = Sheet::new(
+        Purpose::New {
+            key: Some(key),
+            after: after.clone(),
+        },
+        &typed,
+    );
+    let parsed = fields::parse(&typed, pressed, None, state.zone).and_then(|parsed| {
+        let gone = !typed.reply_to.is_empty() && after.is_none();
+        if gone {
+            Err(vec![Problem::NoSuchPost])
+        } else {
+            Ok(parsed)
+        }
+    });
+    let (content, date) = match parsed {
+        Ok(parsed) => parsed,
+        Err(problems) => {
+            sheet.problems = problems;
+            return compose::show(StatusCode::UNPROCESSABLE_ENTITY, &state, &owner, sheet);
+        }
+    };
+    if pressed == Pressed::Preview {
+        sheet.preview = Some(content);
+        return compose::show(StatusCode::OK, &state, &owner, sheet);
+    }
+    let new = NewPost {
+        key,
+        form_hash: fields::hash(&form),
+        uuid: random::uuid()?,
+        content,
+        intent: pressed.intent(),
+        date,
+    };
+    let (created, post) = state
+        .db
+        .write(move |connection| {
+            let created = writing::create(connection, &new, Stamp::now())?;
+            let id = match &created {
+                Created::New { id, .. } => Some(*id),
+                Created::Again(id) | Created::Other(id) => *id,
+                Created::Refused(_) => None,
+            };
+            let post = id.map(|id| find(connection, id)).transpose()?.flatten();
+            Ok((created, post))
+        })
+        .await?;
+    match created {
+        Created::New { id, clock_behind } => {
+            if clock_behind {
+                tracing::warn!(
+                    post = id,
+                    "the clock is behind the newest post; the post got that post's time"
+                );
+            }
+            state.schedule.notify_one();
+        }
+        Created::Again(_) => {}
+        Created::Other(_) => {
+            // A new key: whoever presses the button now means a second post.
+            sheet.purpose = Purpose::New { key: None, after };
+            sheet.notice = owner.1.lang.words().writing.sent_before;
+            sheet.other = post.as_ref().map(Other::of);
+            return compose::show(StatusCode::CONFLICT, &state, &owner, sheet);
+        }
+        Created::Refused(problem) => {
+            sheet.problems = vec![problem];
+            return compose::show(StatusCode::UNPROCESSABLE_ENTITY, &state, &owner, sheet);
+        }
+    }
+    let address = post.as_ref().map_or("/".to_owned(), super::address_of);
+    Ok(page::redirect(&address))
+}
