@@ -42,6 +42,10 @@ fn to_readers_the_owners_addresses_do_not_exist() {
     let (app, mut reader) = two();
     let mut owner = app.owner();
     write(&mut owner, "for readers");
+    // So that there is an older version to ask for.
+    let csrf = owner.get("/admin/new").field("csrf");
+    let edited = owner.post("/admin/posts/1/edit", &[("csrf", &csrf), ("body", "for all readers")]);
+    assert_eq!(edited.location(), "/posts/1");
     assert!(WRITING.len() >= 6 && READING.len() >= 5);
     for route in WRITING {
         let path = filled(route.path);

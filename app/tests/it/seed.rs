@@ -151,7 +151,7 @@ const ROWS: &[Row] = &[
         10,
         None,
         "Was public: secretgone.",
-        &[("deleted_at", "1783000000")],
+        &[("deleted_at", "4102444800")],
     ),
     (
         16,
@@ -167,7 +167,7 @@ const ROWS: &[Row] = &[
         10,
         None,
         "Deleted before it was out: secretnever.",
-        &[("deleted_at", "1783000000"), ("state", "'draft'")],
+        &[("deleted_at", "4102444800"), ("state", "'draft'")],
     ),
 ];
 

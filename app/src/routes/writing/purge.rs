@@ -16,9 +16,11 @@ use crate::startup::AppState;
 
 pub async fn ask(state: web::Data<AppState>, id: PostId, owner: Owner) -> Answer {
     let post = state.db.read(move |connection| posts::find(connection, id.0)).await?;
-    let post = post
-        .filter(|post| post.deleted_at().is_some())
-        .ok_or(AppError::NotFound)?;
+    let post = post.ok_or(AppError::NotFound)?;
+    if post.deleted_at().is_none() {
+        // First things first.
+        return Ok(page::redirect(&format!("/admin/posts/{}/delete", post.id)));
+    }
     let shell = Shell::owner(&state, &owner);
     let words = &shell.words.writing;
     let page = Confirm {

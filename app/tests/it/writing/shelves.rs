@@ -11,8 +11,8 @@ fn what_is_in_the_trash_can_be_had_back_or_goes_for_good() {
     let csrf = owner.get("/admin/posts/1/delete").field("csrf");
     let token = [("csrf", csrf.as_str())];
     assert_eq!(
-        owner.get("/admin/posts/1/purge").status,
-        404,
+        owner.get("/admin/posts/1/purge").location(),
+        "/admin/posts/1/delete",
         "not before it is in the trash"
     );
     assert_eq!(owner.post("/admin/posts/1/purge", &token).status, 404);
