@@ -113,8 +113,34 @@ fn every_step_is_one_command_of_this_repository() {
         ("ci lint", "the_workflows_have_no_findings"),
         ("plan --json", "a_release_is_planned_and_its_tag_compared"),
         ("plan --tag v1.2.3", "a_release_is_planned_and_its_tag_compared"),
+        (
+            "push --base scratch --base alpine --base raspbian --base debian --repository docker.io/somebody/blog",
+            "cli::push",
+        ),
     ];
     assert_eq!(seen, tested.map(|(command, _)| command));
+}
+
+/// What is released is what is pushed.
+#[test]
+fn the_release_pushes_its_bases() {
+    let policy = xtask::policy::Policy::parse(&fs::read_to_string(repository().join("xtask.toml")).unwrap()).unwrap();
+    let bases: String = policy
+        .release
+        .bases
+        .iter()
+        .map(|base| format!(" --base {base}"))
+        .collect();
+    let release = workflows()
+        .into_iter()
+        .find(|(file, _)| file == "release.yml")
+        .unwrap()
+        .1;
+    assert!(
+        release.contains(&format!("cargo xtask push{bases} --repository")),
+        "{bases}"
+    );
+    assert_eq!(policy.release.platforms, policy.push.platforms);
 }
 
 #[test]
