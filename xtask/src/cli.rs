@@ -14,6 +14,7 @@ use crate::target::{Base, Platform};
 mod boot;
 mod ci;
 mod push;
+mod verify;
 
 /// From source to an image that runs on a Raspberry Pi Zero.
 #[derive(Debug, Parser)]
@@ -81,6 +82,8 @@ pub enum Verb {
     Plan(PlanArgs),
     /// What the workflows run: lint, test, dist, checksums
     Ci(CiArgs),
+    /// Check that an image is what it says, wherever it lies, and that its source still makes it
+    Verify(VerifyArgs),
     /// Run all tests of the repository
     Test(TestArgs),
     /// Measure the pipeline against bare cargo, buildah and docker, as ratios within one run
@@ -289,6 +292,7 @@ pub enum Isolation {
 pub use boot::BootArgs;
 pub use ci::{CiArgs, CiStep, DistArgs, PlanArgs};
 pub use push::{Engine, Host, PushArgs, ResolveArgs};
+pub use verify::VerifyArgs;
 
 /// `cargo xtask audit`.
 #[derive(Debug, Args)]

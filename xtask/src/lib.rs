@@ -33,4 +33,5 @@ pub mod toolchain;
 pub mod ui;
 pub mod units;
 pub mod verb;
+pub mod verify;
 pub mod workspace;

@@ -60,6 +60,7 @@ fn run(cx: &Cx, verb: Verb) -> Result<Outcome> {
         Verb::Audit(args) => verb::audit::run(cx, &args),
         Verb::Plan(args) => verb::plan::run(cx, &args),
         Verb::Ci(args) => verb::ci::run(cx, &args),
+        Verb::Verify(args) => verb::verify::run(cx, &args),
         Verb::Test(args) => verb::test::run(cx, &args),
         Verb::Bench(args) => verb::bench::run(cx, &args),
         Verb::Doctor(args) => verb::doctor::run(cx, &args),

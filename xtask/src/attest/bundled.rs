@@ -53,11 +53,9 @@ impl Known {
     /// What a crate of this version has, by the text of [`Known::file`]; `None` when that does not say a version.
     pub fn read(&self, version: &str, text: &str) -> Option<Bundled> {
         let found = text.lines().find_map(|line| {
-            let mut words = line.split_whitespace();
-            let define = (words.next()?, words.next()?);
-            (define == ("#define", self.define)).then(|| words.next())?
+            let rest = line.strip_prefix("#define")?.trim_start().strip_prefix(self.define)?;
+            rest.trim().strip_prefix('"')?.strip_suffix('"')
         })?;
-        let found = found.trim_matches('"');
         let plain = !found.is_empty() && found.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
         plain.then(|| Bundled {
             name: self.name.to_owned(),

@@ -5,7 +5,7 @@ mod messages;
 mod record;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cache;
 use crate::cx::Cx;
@@ -57,6 +57,28 @@ pub fn cargo(cx: &Cx) -> Command {
         "CARGO_PKG_VERSION",
         "CARGO_PRIMARY_PACKAGE",
     ] {
+        command = command.env_remove(name);
+    }
+    command
+}
+
+/// cargo in another checkout, with the tool chain and the settings of that one.
+pub fn cargo_at(cx: &Cx, root: &Path) -> Command {
+    // By its name: CARGO is the one of our own tool chain, past rustup.
+    let mut command = cx.shell.command("cargo").current_dir(root);
+    let ours = |name: &str| {
+        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_BIN_EXE_")
+    };
+    let set = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let fixed = [
+        "CARGO",
+        "CARGO_PRIMARY_PACKAGE",
+        "CARGO_TARGET_DIR",
+        "CARGO_TARGET_TMPDIR",
+        "RUSTC",
+        "RUSTUP_TOOLCHAIN",
+    ];
+    for name in set.filter(|name| ours(name)).chain(fixed.map(str::to_owned)) {
         command = command.env_remove(name);
     }
     command

@@ -367,6 +367,14 @@ impl Response {
         Ok(self.bytes(limit)?)
     }
 
+    /// The body as it comes. What breaks off is an error of the reader, and is not tried again.
+    pub fn into_reader(self) -> Box<dyn Read> {
+        match self.body {
+            Some(body) => Box::new(body),
+            None => Box::new(std::io::empty()),
+        }
+    }
+
     /// The start of the body, which is where a server says what it does not like.
     pub fn start(&mut self) -> Vec<u8> {
         let mut start = Vec::new();

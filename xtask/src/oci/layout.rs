@@ -11,7 +11,7 @@ use crate::target::Platform;
 /// Longest index, manifest or configuration that is read.
 const JSON: u64 = 4 << 20;
 /// Deepest nesting of indexes.
-pub(super) const DEPTH: usize = 4;
+pub const DEPTH: usize = 4;
 
 /// `org.opencontainers.image.ref.name`: the tag.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -287,7 +287,7 @@ fn read_config(store: &dyn BlobStore, manifest: &Manifest) -> Result<Value, Layo
 }
 
 /// Docker's reading: an arm without a variant is v7, arm64's v8 may be left out.
-pub(super) fn platform_of(value: &Value) -> Option<Platform> {
+pub fn platform_of(value: &Value) -> Option<Platform> {
     let text = shown(value);
     match text.as_str() {
         "linux/arm" => Some(Platform::ArmV7),
@@ -295,7 +295,8 @@ pub(super) fn platform_of(value: &Value) -> Option<Platform> {
     }
 }
 
-pub(super) fn shown(value: &Value) -> String {
+/// `os/architecture/variant` as a document has it; what it leaves out is empty.
+pub fn shown(value: &Value) -> String {
     let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default();
     let mut out = format!("{}/{}", text("os"), text("architecture"));
     if !text("variant").is_empty() {

@@ -28,8 +28,49 @@ pub fn rfc3339(seconds: u64) -> String {
     )
 }
 
+/// Seconds since the epoch of what [`rfc3339`] writes; `None` for any other form.
+pub fn seconds(text: &str) -> Option<u64> {
+    let number = |range: std::ops::Range<usize>| -> Option<u64> {
+        let digits = text.get(range)?;
+        digits
+            .bytes()
+            .all(|byte| byte.is_ascii_digit())
+            .then(|| digits.parse().ok())?
+    };
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    // days_from_civil, the way back.
+    let (y, m) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year.checked_sub(1)?, month + 9)
+    };
+    let days =
+        y / 400 * 146_097 + (y % 400 * 365 + y % 400 / 4 - y % 400 / 100) + (153 * m + 2) / 5 + day.checked_sub(1)?;
+    let seconds = days.checked_sub(719_468)? * 86_400 + hour * 3600 + minute * 60 + second;
+    // What was not written in exactly this way does not come out again.
+    (rfc3339(seconds) == text).then_some(seconds)
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn times_are_read_as_they_are_written() {
+        for time in [0, 1, 951_782_400, 1_700_000_000, 4_107_542_399, super::LAST] {
+            assert_eq!(super::seconds(&super::rfc3339(time)), Some(time));
+        }
+        for wrong in [
+            "",
+            "2023-11-14",
+            "2023-11-14T22:13:20+01:00",
+            "2023-02-30T00:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "é023-11-14T22:13:20Z",
+        ] {
+            assert_eq!(super::seconds(wrong), None, "{wrong}");
+        }
+    }
+
     use super::rfc3339;
 
     #[test]

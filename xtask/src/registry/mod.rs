@@ -13,6 +13,7 @@ mod pull;
 mod push;
 mod refusal;
 mod token;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -26,6 +27,7 @@ pub use document::{Document, Variants};
 pub use pull::{Pulled, PulledLayer, Resolved};
 pub use push::{Action, Content, Cost, Journal, Planned, Push, Quota, Sent, Tagged};
 pub use refusal::refusal;
+pub use whole::Whole;
 
 use crate::cx::Cx;
 use crate::error::Result;

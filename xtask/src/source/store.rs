@@ -18,7 +18,7 @@ use crate::oci::layer::Limits;
 use crate::oci::layout::{BlobStore, CONTAINERD_NAME, index_json, load_image};
 use crate::oci::{Digest, Image, ImageName, canonical_json, media};
 use crate::publish::layout;
-use crate::registry::Pulled;
+use crate::registry::{Pulled, Whole};
 use crate::target::Platform;
 
 /// Longest index, manifest or configuration that is kept in memory.
@@ -35,6 +35,8 @@ enum Place {
     Part { offset: u64, size: u64 },
     /// Made here: manifests of an archive that has none.
     Made(Vec<u8>),
+    /// Named, and not to be had: why.
+    Absent(String),
 }
 
 /// Images that can be listed, looked through layer by layer, and loaded. It implements [`BlobStore`], so that
@@ -122,6 +124,29 @@ impl Store {
         })
     }
 
+    /// Everything that a registry has under a reference, as it came. It stays as long as the store does.
+    pub fn whole(whole: Whole, origin: String) -> Store {
+        let mut root = whole.root;
+        root["annotations"][CONTAINERD_NAME] = whole.reference.to_string().into();
+        let documents = whole
+            .documents
+            .into_iter()
+            .map(|(digest, found)| (digest, found.map_or_else(Place::Absent, Place::Made)));
+        let blobs = whole
+            .blobs
+            .into_iter()
+            .map(|(digest, found)| (digest, found.map_or_else(Place::Absent, Place::File)));
+        Store {
+            origin,
+            index: index_json(vec![root]),
+            blobs: Blobs::Archive {
+                tar: PathBuf::new(),
+                places: documents.chain(blobs).collect(),
+            },
+            _temporary: Some(whole.dir),
+        }
+    }
+
     /// What the index and the configurations say, contradictions included.
     pub fn claims(&self) -> Result<Claims> {
         Ok(claims(self)?)
@@ -150,7 +175,7 @@ impl Store {
             Error::new(format!("{name}: {reason}")).hint("the image is damaged: fetch or make it again")
         };
         let reader = self
-            .reader(&descriptor.digest)
+            .read(&descriptor.digest)
             .map_err(|reason| wrong(format!("cannot read it: {reason}")))?;
         // One byte more than it should have shows that it is too long.
         let mut blob = DigestReader::new(reader.take(descriptor.size.saturating_add(1)));
@@ -177,7 +202,11 @@ impl Store {
     }
 
     /// The bytes of a blob, unchecked.
-    fn reader(&self, digest: &Digest) -> Result<Box<dyn Read>, String> {
+    ///
+    /// # Errors
+    ///
+    /// Why there are none.
+    pub fn read(&self, digest: &Digest) -> Result<Box<dyn Read>, String> {
         let open = |path: &Path| {
             File::open(path).map_err(|error| match error.kind() {
                 std::io::ErrorKind::NotFound => format!("{} does not exist", path.display()),
@@ -190,7 +219,8 @@ impl Store {
                 Ok(Box::new(open(&path)?))
             }
             Blobs::Archive { tar, places } => match places.get(digest) {
-                None => Err("the archive does not have it".to_owned()),
+                None => Err("it is not there".to_owned()),
+                Some(Place::Absent(reason)) => Err(reason.clone()),
                 Some(Place::File(path)) => Ok(Box::new(open(path)?)),
                 Some(Place::Made(bytes)) => Ok(Box::new(std::io::Cursor::new(bytes.clone()))),
                 Some(Place::Part { offset, size }) => {
@@ -214,7 +244,7 @@ impl BlobStore for Store {
 
     fn blob(&self, digest: &Digest, size: u64) -> Result<Vec<u8>, String> {
         let mut bytes = Vec::new();
-        self.reader(digest)?
+        self.read(digest)?
             .take(size.saturating_add(1))
             .read_to_end(&mut bytes)
             .map_err(|error| error.to_string())?;

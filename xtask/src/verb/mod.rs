@@ -26,6 +26,7 @@ pub mod setup;
 pub mod size;
 pub mod test;
 pub mod toolchain;
+pub mod verify;
 
 /// How a verb ended when it could do its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ mod provision;
 mod push;
 mod sizes;
 mod triples;
-mod whole;
+pub mod whole;
 mod workflows;
 
 /// Settings that are the repository's own.
@@ -53,15 +53,15 @@ const WRITTEN: [(&str, &str); 4] = [
 ];
 
 /// A small workspace with the repository's settings.
-struct Workspace {
-    root: PathBuf,
+pub struct Workspace {
+    pub root: PathBuf,
     /// Removes it.
     _temp: Option<tempfile::TempDir>,
 }
 
 impl Workspace {
     /// In a temporary directory.
-    fn new() -> Self {
+    pub fn new() -> Self {
         let temp = tempfile::tempdir().unwrap();
         let root = fs::canonicalize(temp.path()).unwrap().join("workspace");
         Workspace::at(root, Some(temp))
@@ -69,19 +69,31 @@ impl Workspace {
 
     /// In a directory that may hold one already: what is there and equal keeps its time, so that cargo has nothing to do.
     fn at(root: PathBuf, temp: Option<tempfile::TempDir>) -> Self {
+        Workspace::with(root, temp, &[])
+    }
+
+    /// The same with other files, which stand in for those of their names.
+    pub fn at_with(root: PathBuf, files: &[(&str, &str)]) -> Self {
+        Workspace::with(root, None, files)
+    }
+
+    fn with(root: PathBuf, temp: Option<tempfile::TempDir>, files: &[(&str, &str)]) -> Self {
         let workspace = Workspace { root, _temp: temp };
         for path in COPIED {
             let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
             workspace.write(path, &fs::read_to_string(repository.join(path)).unwrap());
         }
-        for (path, text) in WRITTEN {
+        let own = WRITTEN
+            .iter()
+            .filter(|(path, _)| files.iter().all(|(other, _)| path != other));
+        for (path, text) in own.chain(files) {
             workspace.write(path, text);
         }
         workspace
     }
 
     /// A path in it, or beside it (`../bin`).
-    fn path(&self, path: &str) -> PathBuf {
+    pub fn path(&self, path: &str) -> PathBuf {
         match path.strip_prefix("../") {
             Some(beside) => self.root.parent().unwrap().join(beside),
             None => self.root.join(path),
@@ -109,7 +121,7 @@ impl Workspace {
     }
 
     /// `cargo xtask ARGS`, with a cache of its own beside the workspace, offline, and without what the caller's environment says.
-    fn xtask(&self, args: &[&str]) -> Command {
+    pub fn xtask(&self, args: &[&str]) -> Command {
         xtask(&self.root, args)
             .env("XTASK_CACHE_DIR", self.path("../cache"))
             .arg("--offline")
@@ -124,13 +136,13 @@ impl Workspace {
 
     /// Runs what must be refused: exit code 2 and nothing on stdout. Returns stderr.
     #[track_caller]
-    fn refused(&self, args: &[&str]) -> String {
+    pub fn refused(&self, args: &[&str]) -> String {
         self.plain(&refused(&self.xtask(args)))
     }
 }
 
 /// The program in `dir`.
-fn xtask(dir: &Path, args: &[&str]) -> Command {
+pub fn xtask(dir: &Path, args: &[&str]) -> Command {
     Shell::default()
         .command(env!("CARGO_BIN_EXE_xtask"))
         .args(args)
@@ -145,7 +157,7 @@ fn xtask(dir: &Path, args: &[&str]) -> Command {
 
 /// How the run ended; a panic or a signal is none of the three ways.
 #[track_caller]
-fn code(output: &Output) -> i32 {
+pub fn code(output: &Output) -> i32 {
     let code = output.status.code();
     assert!(
         matches!(code, Some(0..=2)),

@@ -23,3 +23,4 @@ mod require;
 mod run;
 mod size;
 mod tidy;
+mod verify;

@@ -3,7 +3,7 @@
 pub mod content;
 mod environment;
 mod push;
-mod real;
+pub mod real;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -40,7 +40,7 @@ pub(super) fn built() -> Option<MutexGuard<'static, Workspace>> {
 }
 
 /// With the cache that all tests share: the tools are too large to be fetched for one.
-pub(super) fn run(workspace: &Workspace, args: &[&str]) -> Command {
+pub fn run(workspace: &Workspace, args: &[&str]) -> Command {
     let cache = std::env::var_os("XTASK_CACHE_DIR").map_or_else(|| Cache::default_root().unwrap(), PathBuf::from);
     super::xtask(&workspace.root, args).env("XTASK_CACHE_DIR", cache)
 }

@@ -31,7 +31,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("plan", "oci policy target workspace::Facts"),
     ("policy", "audit target"),
     ("publish", "attest cache engine error oci ui"),
-    ("registry", "cache cx error http oci target ui"),
+    ("registry", "attest cache cx error http oci target ui"),
     ("release", "policy target"),
     ("report", "elf oci policy units"),
     ("run", "cache cx error oci publish shell target toolchain ui"),
@@ -42,11 +42,12 @@ const IMPORTS: &[(&str, &str)] = &[
     ("toolchain", "cache cx deb error oci plan policy shell target ui"),
     ("ui", "error units"),
     ("units", ""),
+    ("verify", "attest audit elf oci"),
     // The verbs put the rooms together, so they know all of them.
     (
         "verb",
         "attest audit base boot builder cache cli compile context culprit cx deb elf engine error http isa oci plan \
-         policy publish registry release report run shell source sysroot target toolchain ui units workspace",
+         policy publish registry release report run shell source sysroot target toolchain ui units verify workspace",
     ),
     ("workspace", "error shell"),
 ];
@@ -54,7 +55,7 @@ const IMPORTS: &[(&str, &str)] = &[
 /// Rooms that turn values into values. They can be tested without a machine, and a plan made by them is made without touching one.
 const PURE: &[&str] = &[
     "attest", "audit", "culprit", "deb", "elf", "error", "isa", "oci", "plan", "policy", "release", "report", "target",
-    "units",
+    "units", "verify",
 ];
 
 /// What a pure room may not name: paths, and macros and methods as [`Source::paths`] writes them.
