@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_web::body::BoxBody;
+use actix_web::dev::{Server, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::header;
 use actix_web::rt::signal::unix::{SignalKind, signal};
 use actix_web::{App, HttpRequest, HttpServer, middleware, web};
@@ -196,27 +197,47 @@ async fn run(listeners: Vec<(Bound, Audience)>, db: Db, media: Store, settings: 
     Ok(())
 }
 
+/// What readers are answered with, for whoever asks without a socket: the mirror of `blog export`.
+pub fn for_readers(settings: &Settings, db: Db) -> Result<web::Data<AppState>, Failure> {
+    let media = settings.media.open()?;
+    let state = AppState::new(settings, db, media, Throttle::default(), Audience::Readers);
+    Ok(web::Data::new(state))
+}
+
+/// Everything that answers, around a state.
+pub fn app(
+    state: web::Data<AppState>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<BoxBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    let audience = state.audience;
+    App::new()
+        .app_data(state)
+        .wrap(middleware::from_fn(envelope::around))
+        .configure(|config| table::register(config, audience))
+}
+
 /// A server for one listener: a worker, connections and threads of its own, so that a crowd of readers leaves the owner's
 /// alone. Also says where it listens, and the socket's name if it has one.
 fn server(bound: Bound, state: web::Data<AppState>) -> std::io::Result<(Server, String, Option<SocketFile>)> {
     let limits = state.limits;
-    let audience = state.audience;
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(state.clone())
-            .wrap(middleware::from_fn(envelope::around))
-            .configure(|config| table::register(config, audience))
-    })
-    // One core and 512 MB: actix's defaults (a worker per core, 25,600 connections, 512 threads) are for other machines.
-    .workers(limits.workers)
-    .max_connections(limits.connections)
-    .worker_max_blocking_threads(limits.blocking_threads)
-    .backlog(64)
-    .client_request_timeout(limits.header_time)
-    .client_disconnect_timeout(Duration::from_secs(5))
-    .keep_alive(limits.keep_alive)
-    .shutdown_timeout(limits.stop_time.as_secs())
-    .disable_signals();
+    let server = HttpServer::new(move || app(state.clone()))
+        // One core and 512 MB: actix's defaults (a worker per core, 25,600 connections, 512 threads) are for other machines.
+        .workers(limits.workers)
+        .max_connections(limits.connections)
+        .worker_max_blocking_threads(limits.blocking_threads)
+        .backlog(64)
+        .client_request_timeout(limits.header_time)
+        .client_disconnect_timeout(Duration::from_secs(5))
+        .keep_alive(limits.keep_alive)
+        .shutdown_timeout(limits.stop_time.as_secs())
+        .disable_signals();
     Ok(match bound {
         Bound::Tcp(listener) => {
             let place = listener.local_addr()?.to_string();

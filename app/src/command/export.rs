@@ -11,11 +11,12 @@ use crate::import::progress::Progress;
 
 pub const COMMAND: Command = Command {
     name: "export",
-    summary: "write the whole blog as JSON Lines or Markdown",
+    summary: "write the whole blog as JSON Lines, Markdown or pages",
     about: "PATH becomes a directory, or a zip when it ends in .zip; nothing is overwritten. SHA256SUMS in it has the hash\n\
             of every file. The same blog gives the same bytes.\n\
             jsonl     everything, for `blog import export`: drafts, trash, earlier versions, old addresses\n\
-            markdown  a file for each post, as site generators read them, for `blog import markdown`",
+            markdown  a file for each post, as site generators read them, for `blog import markdown`\n\
+            html      what readers see, as pages that open without a server",
     operands: Operands {
         usage: "PATH",
         count: (1, 1),
@@ -23,7 +24,7 @@ pub const COMMAND: Command = Command {
     options: &[Opt {
         long: "format",
         value: "FORMAT",
-        meaning: "jsonl (the default) or markdown",
+        meaning: "jsonl (the default), markdown or html",
     }],
     json: true,
     examples: &[
@@ -39,13 +40,17 @@ fn run(invocation: &Invocation) -> Result<Outcome, Failure> {
     let format = Format::parse(word).ok_or_else(|| {
         Failure::usage(
             format!("--format: `{word}` is no format of an export"),
-            "write jsonl or markdown",
+            "write jsonl, markdown or html",
         )
     })?;
     let to = invocation.operands.first().map(PathBuf::from).unwrap_or_default();
-    let mut open = db::Alone::existing(&settings.database)?;
     let mut progress = Progress::new("exporting");
-    let out = export::run(open.connection(), &settings.media.directory, &to, format, &mut progress)?;
+    let out = if format == Format::Html {
+        export::html::run(&settings, &to, &mut progress)?
+    } else {
+        let mut open = db::Alone::existing(&settings.database)?;
+        export::run(open.connection(), &settings.media.directory, &to, format, &mut progress)?
+    };
     drop(progress);
     cli::print(&if invocation.json {
         as_json(&out, &to)

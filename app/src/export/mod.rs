@@ -1,10 +1,12 @@
-//! The whole blog in forms that outlive this program: JSON Lines and Markdown files.
+//! The whole blog in forms that outlive this program: JSON Lines, Markdown files, and pages that open without a server.
 //!
 //! Everything is read in one transaction, so an export shows one moment, and in a fixed order, so that the same blog
 //! gives the same bytes. What signs somebody in (password, sessions, tokens) is never in it.
 
 pub mod front_matter;
+pub mod html;
 pub mod jsonl;
+pub mod links;
 pub mod markdown;
 
 use std::fs::File;
@@ -27,6 +29,7 @@ const PAGE: i64 = 100;
 pub enum Format {
     Markdown,
     Jsonl,
+    Html,
 }
 
 impl Format {
@@ -34,6 +37,7 @@ impl Format {
         match word {
             "markdown" => Some(Self::Markdown),
             "jsonl" => Some(Self::Jsonl),
+            "html" => Some(Self::Html),
             _ => None,
         }
     }
@@ -52,7 +56,7 @@ pub struct Exported {
     pub problems: Vec<String>,
 }
 
-/// Writes everything as JSON Lines or Markdown.
+/// Writes everything as JSON Lines or Markdown; pages are made by `html::run`.
 pub fn run(
     connection: &mut SqliteConnection,
     media: &Path,
@@ -66,7 +70,7 @@ pub fn run(
         .transaction(|connection| {
             match format {
                 Format::Markdown => markdown::write(connection, &mut tree, &mut out, progress)?,
-                Format::Jsonl => jsonl::write(connection, &mut tree, &mut out, progress)?,
+                _ => jsonl::write(connection, &mut tree, &mut out, progress)?,
             }
             images(connection, media, &mut tree, &mut out, progress)
         })

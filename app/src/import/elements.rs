@@ -379,7 +379,7 @@ mod tests {
             ("[{\"a\": [1, 2}", "of the element that begins at byte 1"),
             (
                 "[{\"a\": \"",
-                "f: byte 8: the file ends in the middle of the element that begins at byte 1",
+                "f: byte 7: the file ends in the middle of the element that begins at byte 1",
             ),
             ("[1]x", "f: byte 3: something follows"),
             ("[1,]", "f: byte 3: expected a value"),

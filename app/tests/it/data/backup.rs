@@ -160,6 +160,7 @@ fn a_running_blog_is_copied_and_not_replaced() {
             .unwrap()
     };
     let stop = AtomicBool::new(false);
+    let (tell, begun) = std::sync::mpsc::channel();
     let written = std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             let mut owner = app.owner();
@@ -167,9 +168,11 @@ fn a_running_blog_is_copied_and_not_replaced() {
             while !stop.load(Ordering::Relaxed) {
                 write(&mut owner, &format!("under load {count}"));
                 count += 1;
+                let _ = tell.send(());
             }
             count
         });
+        begun.recv_timeout(Duration::from_secs(120)).unwrap();
         for _ in 0..3 {
             let output = place(&["backup", "--to", "safe", "--json"]);
             assert!(output.status.success(), "{output:?}");

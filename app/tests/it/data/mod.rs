@@ -6,6 +6,7 @@ mod check;
 mod export;
 mod markdown;
 mod mastodon;
+mod mirror;
 mod x_archive;
 mod x_large;
 
