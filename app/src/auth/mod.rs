@@ -7,4 +7,4 @@ pub mod password;
 pub mod session;
 pub mod throttle;
 
-pub use owner::{Owner, OwnerForm, Visitor};
+pub use owner::{Owner, OwnerForm, OwnerUpload, Visitor};

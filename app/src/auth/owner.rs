@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpRequest};
+use actix_web::{FromRequest, HttpRequest, web};
 
 use super::session::{self, Token};
 use super::{cookie, csrf};
@@ -12,6 +12,7 @@ use crate::db::queries;
 use crate::domain::Stamp;
 use crate::error::{AppError, GivenBack};
 use crate::routes::Form;
+use crate::routes::upload::{self, Upload};
 use crate::startup::{choice, state};
 use crate::words::Choice;
 
@@ -30,6 +31,14 @@ pub struct Visitor(pub Option<Owner>, pub Choice, pub String);
 pub struct OwnerForm {
     pub owner: Owner,
     pub form: Form,
+}
+
+/// The same for a form that may bring files: they are stored when the fields before them have shown whose form it is.
+#[derive(Debug)]
+pub struct OwnerUpload {
+    pub owner: Owner,
+    pub form: Form,
+    pub uploads: Vec<Upload>,
 }
 
 async fn owner_of(request: &HttpRequest) -> Result<Option<Owner>, AppError> {
@@ -112,6 +121,42 @@ impl FromRequest for OwnerForm {
                 return Err(AppError::NotOurForm(given_back(&request, &form, Some(&owner))));
             }
             Ok(Self { owner, form })
+        })
+    }
+}
+
+impl FromRequest for OwnerUpload {
+    type Error = AppError;
+    type Future = Extraction<Self>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        if !upload::is_multipart(&request) {
+            let sent = OwnerForm::from_request(&request, payload);
+            return Box::pin(async move {
+                let OwnerForm { owner, form } = sent.await?;
+                let uploads = Vec::new();
+                Ok(Self { owner, form, uploads })
+            });
+        }
+        let payload = web::Payload::from_request(&request, payload);
+        Box::pin(async move {
+            let payload = payload.await.map_err(|_| AppError::BadRequest)?;
+            let owner = owner_of(&request).await?;
+            let is_ours = |form: &Form| {
+                let token = owner.as_ref().map(|owner| owner.0.csrf());
+                token.is_some_and(|token| csrf::is_ours(&request, &token, form.get("csrf")))
+            };
+            let (form, uploads) = upload::receive(&request, payload, Box::new(is_ours)).await?;
+            if !is_ours(&form) {
+                let typed = given_back(&request, &form, owner.as_ref());
+                return Err(match owner {
+                    None => AppError::SignedOut(typed),
+                    Some(_) => AppError::NotOurForm(typed),
+                });
+            }
+            let owner = owner.ok_or(AppError::SignInFirst)?;
+            Ok(Self { owner, form, uploads })
         })
     }
 }

@@ -143,6 +143,16 @@ impl Medium {
         format!("{}.{}", hex::encode(&self.sha256), self.format().extension())
     }
 
+    /// The first few letters of its name: enough for people.
+    pub fn short_name(&self) -> String {
+        let extension = self.format().extension();
+        format!("{}….{extension}", hex::encode(self.sha256.get(..6).unwrap_or_default()))
+    }
+
+    pub fn kib(&self) -> u64 {
+        self.bytes.unsigned_abs().div_ceil(1024)
+    }
+
     /// `/media/{name}`
     pub fn path(&self) -> String {
         format!("/media/{}", self.name())

@@ -25,8 +25,22 @@ impl Form {
                 let mut half = || decode(halves.next().unwrap_or_default());
                 (half(), half())
             });
-        // Our forms have a dozen fields.
-        Self(pairs.take(40).collect())
+        // Our forms have a dozen fields, and five for each image.
+        Self(pairs.take(80).collect())
+    }
+
+    /// Adds a field at the end.
+    pub fn push(&mut self, name: String, value: String) {
+        self.0.push((name, value));
+    }
+
+    /// The number of fields.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {

@@ -5,12 +5,14 @@ pub mod feeds;
 pub mod form;
 pub mod health;
 pub mod media;
+pub mod multipart;
 pub mod page;
 pub mod posts;
 pub mod reading;
 pub mod session;
 pub mod style;
 pub mod table;
+pub mod upload;
 pub mod writing;
 
 pub use form::Form;

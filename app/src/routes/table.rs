@@ -94,6 +94,8 @@ pub const WRITING: &[Route] = routes! {
     "/admin/posts/{id}/history" get writing::history::list;
     "/admin/posts/{id}/history/{revision}" get writing::history::show;
     "/admin/posts/{id}/history/{revision}/restore", post writing::history::restore;
+    "/admin/media" get media::list::list, post media::add::add;
+    "/admin/media/delete", post media::delete::delete;
 };
 
 /// Registers the routes. The owner's come first: no page of a reader's can take their addresses.

@@ -4,11 +4,13 @@
 
 pub mod choice;
 pub mod errors;
+mod media;
 mod reading;
 mod writing;
 
 pub use choice::{Choice, Preference};
 pub use errors::Errors;
+pub use media::Media;
 pub use reading::Reading;
 pub use writing::Writing;
 
@@ -66,18 +68,21 @@ pub struct Words {
     pub reading: Reading,
     pub errors: Errors,
     pub writing: Writing,
+    pub media: Media,
 }
 
 static EN: Words = Words {
     reading: reading::EN,
     errors: errors::EN,
     writing: writing::EN,
+    media: media::EN,
 };
 
 static JA: Words = Words {
     reading: reading::JA,
     errors: errors::JA,
     writing: writing::JA,
+    media: media::JA,
 };
 
 #[cfg(test)]

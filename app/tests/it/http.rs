@@ -85,6 +85,26 @@ pub fn encode(text: &str) -> String {
     out
 }
 
+/// The `Content-Type` of `multipart`.
+pub const MULTIPART: &str = "multipart/form-data; boundary=----blogtest7MA4YWxkTrZu0gW";
+
+/// A form with files, as browsers write it.
+pub fn multipart(fields: &[(&str, &str)], files: &[(&str, &str, &[u8])]) -> Vec<u8> {
+    let mut body = Vec::new();
+    let start = "------blogtest7MA4YWxkTrZu0gW\r\nContent-Disposition: form-data; name=";
+    for (name, value) in fields {
+        body.extend(format!("{start}\"{name}\"\r\n\r\n{value}\r\n").bytes());
+    }
+    for (name, file, bytes) in files {
+        let kind = "Content-Type: application/octet-stream";
+        body.extend(format!("{start}\"{name}\"; filename=\"{file}\"\r\n{kind}\r\n\r\n").bytes());
+        body.extend_from_slice(bytes);
+        body.extend(b"\r\n");
+    }
+    body.extend(b"------blogtest7MA4YWxkTrZu0gW--\r\n");
+    body
+}
+
 /// A browser: keeps cookies, follows nothing.
 #[derive(Debug, Default, Clone)]
 pub struct Browser {
@@ -111,6 +131,16 @@ impl Browser {
     }
 
     pub fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
+        self.send_bytes(method, path, headers, body.as_bytes())
+    }
+
+    /// Sends a form with files: name of the field, name of the file, its bytes.
+    pub fn upload(&mut self, path: &str, fields: &[(&str, &str)], files: &[(&str, &str, &[u8])]) -> Response {
+        let body = multipart(fields, files);
+        self.send_bytes("POST", path, &[("Content-Type", MULTIPART)], &body)
+    }
+
+    pub fn send_bytes(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
         let mut request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
             self.address
@@ -130,8 +160,7 @@ impl Browser {
             request.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }
         request.push_str("\r\n");
-        request.push_str(body);
-        let response = raw(&self.address, request.as_bytes());
+        let response = raw(&self.address, &[request.as_bytes(), body].concat());
         for (key, value) in &response.headers {
             if key == "set-cookie" {
                 let (name, rest) = value.split_once('=').unwrap();

@@ -76,6 +76,23 @@ pub fn attach(connection: &mut SqliteConnection, post: i64, images: &[(Hash, Str
     Ok(())
 }
 
+/// The same for an edit. Other images than before are an edit, which readers of feeds are told of.
+pub fn replace(connection: &mut SqliteConnection, post: i64, images: &[(Hash, String)], now: Stamp) -> QueryResult<()> {
+    let before = of_post(connection, post)?;
+    let same = |(image, (hash, alt)): (&Attached, &(Hash, String))| image.medium.hash() == *hash && image.alt == *alt;
+    if before.len() == images.len() && before.iter().zip(images).all(same) {
+        return Ok(());
+    }
+    attach(connection, post, images)?;
+    let found = super::posts::find(connection, post)?;
+    if let Some(post) = found.filter(|post| post.state == State::Published) {
+        diesel::update(posts::table.find(post.id))
+            .set(posts::edited_at.eq(now.max(post.updated_at()).0))
+            .execute(connection)?;
+    }
+    Ok(())
+}
+
 /// Images from the newest on, each with the number of posts that show it. `before` is the last of the page before.
 pub fn page(connection: &mut SqliteConnection, before: Option<i64>, limit: i64) -> QueryResult<Vec<(Medium, i64)>> {
     let images = media::table

@@ -10,6 +10,7 @@ use crate::db::models::Post;
 use crate::domain::markup::{self, Place};
 use crate::domain::{Content, Problem, State, Typed, Visibility, hex, random};
 use crate::error::AppError;
+use crate::routes::media::Images;
 use crate::routes::page::{self, Shell};
 use crate::startup::AppState;
 use crate::words::Writing;
@@ -37,6 +38,9 @@ pub struct Sheet<'a> {
     pub purpose: Purpose,
     pub typed: &'a Typed,
     pub problems: Vec<Problem>,
+    pub images: Images,
+    /// What is wrong with them, in the words of the page.
+    pub image_problem: Option<String>,
     /// A sentence above the form that is about no field.
     pub notice: &'static str,
     pub preview: Option<Content>,
@@ -67,6 +71,8 @@ impl<'a> Sheet<'a> {
             purpose,
             typed,
             problems: Vec::new(),
+            images: Images::default(),
+            image_problem: None,
             notice: "",
             preview: None,
             other: None,
@@ -94,6 +100,7 @@ struct Compose<'a> {
     is_open: bool,
     notice: &'static str,
     problems: Vec<(&'static str, String)>,
+    images: Images,
     preview: Option<Preview>,
     after: Option<(i64, String)>,
     other: Option<Other>,
@@ -115,7 +122,7 @@ pub fn show(status: StatusCode, state: &AppState, owner: &Owner, sheet: Sheet<'_
     let shell = Shell::owner(state, owner);
     let words = &shell.words.writing;
     let typed = sheet.typed;
-    let problems: Vec<_> = sheet
+    let mut problems: Vec<_> = sheet
         .problems
         .iter()
         .map(|problem| (problem.field(), words.problem(problem)))
@@ -125,6 +132,11 @@ pub fn show(status: StatusCode, state: &AppState, owner: &Owner, sheet: Sheet<'_
         Purpose::Edit { state, .. } => Some(*state),
     };
     let is_open = fields::has_more(typed, post_state) || problems.iter().any(|(field, _)| *field != "body");
+    problems.extend(sheet.image_problem.map(|problem| ("file", problem)));
+    let mut images = sheet.images;
+    for (n, item) in (1..).zip(&mut images.items) {
+        item.label = (shell.words.media.image)(n);
+    }
     let (heading, action, cancel) = match &sheet.purpose {
         Purpose::New { after: None, .. } => (words.new_post, "/admin/posts".to_owned(), "/".to_owned()),
         Purpose::New { after: Some(_), .. } => (words.continue_thread, "/admin/posts".to_owned(), "/".to_owned()),
@@ -180,6 +192,7 @@ pub fn show(status: StatusCode, state: &AppState, owner: &Owner, sheet: Sheet<'_
         is_open,
         notice: sheet.notice,
         problems,
+        images,
         preview: sheet.preview.map(|content| Preview {
             title: content.title.unwrap_or_default(),
             link: content.link.unwrap_or_default(),

@@ -5,12 +5,14 @@ use actix_web::{HttpRequest, web};
 
 use super::compose::{self, Other, Purpose, Sheet};
 use super::fields::{self, Pressed};
-use crate::auth::{Owner, OwnerForm};
+use crate::auth::{Owner, OwnerUpload};
 use crate::db::models::Post;
+use crate::db::queries::media;
 use crate::db::queries::posts::find;
 use crate::db::queries::writing::{self, Created, NewPost};
 use crate::domain::{Kind, Problem, Stamp, Typed, hex, random};
 use crate::error::AppError;
+use crate::routes::media::Images;
 use crate::routes::page;
 use crate::routes::{Answer, Form};
 use crate::startup::AppState;
@@ -40,8 +42,8 @@ async fn post_before(state: &AppState, number: &str) -> Result<Option<Post>, App
     Ok(post.filter(|post| post.deleted_at().is_none() && post.kind != Kind::Page))
 }
 
-pub async fn create(state: web::Data<AppState>, sent: OwnerForm) -> Answer {
-    let OwnerForm { owner, form } = sent;
+pub async fn create(state: web::Data<AppState>, sent: OwnerUpload) -> Answer {
+    let OwnerUpload { owner, form, uploads } = sent;
     let key = form
         .get("key")
         .and_then(hex::decode::<16>)
@@ -55,6 +57,11 @@ pub async fn create(state: web::Data<AppState>, sent: OwnerForm) -> Answer {
         },
         &typed,
     );
+    sheet.images = Images::read(&state, &form, uploads, &owner.1.lang.words().media).await?;
+    let images = sheet.images.attached();
+    if let Some(status) = super::images_first(&mut sheet, pressed, &owner) {
+        return compose::show(status, &state, &owner, sheet);
+    }
     let parsed = fields::parse(&typed, pressed, None, state.zone).and_then(|parsed| {
         let gone = !typed.reply_to.is_empty() && after.is_none();
         if gone {
@@ -70,13 +77,16 @@ pub async fn create(state: web::Data<AppState>, sent: OwnerForm) -> Answer {
             return compose::show(StatusCode::UNPROCESSABLE_ENTITY, &state, &owner, sheet);
         }
     };
+    if sheet.image_problem.is_some() {
+        return compose::show(StatusCode::UNPROCESSABLE_ENTITY, &state, &owner, sheet);
+    }
     if pressed == Pressed::Preview {
         sheet.preview = Some(content);
         return compose::show(StatusCode::OK, &state, &owner, sheet);
     }
     let new = NewPost {
         key,
-        form_hash: fields::hash(&form),
+        form_hash: fields::hash(&form, &images),
         uuid: random::uuid()?,
         content,
         intent: pressed.intent(),
@@ -86,6 +96,9 @@ pub async fn create(state: web::Data<AppState>, sent: OwnerForm) -> Answer {
         .db
         .write(move |connection| {
             let created = writing::create(connection, &new, Stamp::now())?;
+            if let Created::New { id, .. } = &created {
+                media::attach(connection, *id, &images)?;
+            }
             let id = match &created {
                 Created::New { id, .. } => Some(*id),
                 Created::Again(id) | Created::Other(id) => *id,

@@ -5,11 +5,14 @@ use actix_web::web;
 
 use super::compose::{self, Other, Purpose, Sheet};
 use super::fields::{self, Pressed};
-use crate::auth::{Owner, OwnerForm};
+use crate::auth::{Owner, OwnerUpload};
+use crate::db::models::Attached;
+use crate::db::queries::media;
 use crate::db::queries::writing::{self, Current, Edit, Updated};
 use crate::domain::Stamp;
 use crate::error::AppError;
 use crate::routes::Answer;
+use crate::routes::media::Images;
 use crate::routes::page;
 use crate::routes::posts::PostId;
 use crate::startup::AppState;
@@ -34,18 +37,34 @@ fn purpose(current: &Current, version: String) -> Purpose {
 pub async fn edit(state: web::Data<AppState>, id: PostId, owner: Owner) -> Answer {
     let current = load(&state, id).await?;
     let typed = fields::of_post(&current, state.zone);
-    let sheet = Sheet::new(purpose(&current, current.version()), &typed);
+    let mut sheet = Sheet::new(purpose(&current, current.version()), &typed);
+    sheet.images = Images::of_post(attached(&state, id).await?);
     compose::show(StatusCode::OK, &state, &owner, sheet)
 }
 
-pub async fn update(state: web::Data<AppState>, id: PostId, sent: OwnerForm) -> Answer {
-    let OwnerForm { owner, form } = sent;
+async fn attached(state: &AppState, id: PostId) -> Result<Vec<Attached>, AppError> {
+    state.db.read(move |connection| media::of_post(connection, id.0)).await
+}
+
+pub async fn update(state: web::Data<AppState>, id: PostId, sent: OwnerUpload) -> Answer {
+    let OwnerUpload { owner, form, uploads } = sent;
     let current = load(&state, id).await?;
     let (typed, pressed) = (fields::typed(&form), Pressed::of(&form));
     // A program may leave it out, and means the post as it is now.
     let version = form.get("version").map(ToOwned::to_owned);
     let shown = version.clone().unwrap_or_else(|| current.version());
     let mut sheet = Sheet::new(purpose(&current, shown), &typed);
+    // A form without the fields for images says nothing about them.
+    let speaks = form.get("images").is_some() || !uploads.is_empty();
+    sheet.images = if speaks {
+        Images::read(&state, &form, uploads, &owner.1.lang.words().media).await?
+    } else {
+        Images::of_post(attached(&state, id).await?)
+    };
+    let images = sheet.images.attached();
+    if let Some(status) = super::images_first(&mut sheet, pressed, &owner) {
+        return compose::show(status, &state, &owner, sheet);
+    }
     let (content, date) = match fields::parse(&typed, pressed, current.post.date(), state.zone) {
         Ok(parsed) => parsed,
         Err(problems) => {
@@ -53,6 +72,9 @@ pub async fn update(state: web::Data<AppState>, id: PostId, sent: OwnerForm) -> 
             return compose::show(StatusCode::UNPROCESSABLE_ENTITY, &state, &owner, sheet);
         }
     };
+    if sheet.image_problem.is_some() {
+        return compose::show(StatusCode::UNPROCESSABLE_ENTITY, &state, &owner, sheet);
+    }
     if pressed == Pressed::Preview {
         sheet.preview = Some(content);
         return compose::show(StatusCode::OK, &state, &owner, sheet);
@@ -65,7 +87,13 @@ pub async fn update(state: web::Data<AppState>, id: PostId, sent: OwnerForm) -> 
     };
     let updated = state
         .db
-        .write(move |connection| writing::update(connection, id.0, &edit, Stamp::now()))
+        .write(move |connection| {
+            let updated = writing::update(connection, id.0, &edit, Stamp::now())?;
+            if matches!(updated, Updated::Saved(_) | Updated::Same(_)) {
+                media::replace(connection, id.0, &images, Stamp::now())?;
+            }
+            Ok(updated)
+        })
         .await?;
     match updated {
         Updated::Saved(post) => {

@@ -4,6 +4,7 @@ use sha2::{Digest, Sha256};
 
 use crate::db::queries::writing::{Current, Intent};
 use crate::domain::{Content, Problem, Stamp, State, Typed, Zone};
+use crate::media::store::Hash;
 use crate::routes::Form;
 
 /// The button that was pressed.
@@ -12,6 +13,8 @@ pub enum Pressed {
     Publish,
     Draft,
     Preview,
+    /// Only store the images that were chosen, and give the form back.
+    Images,
 }
 
 impl Pressed {
@@ -20,6 +23,7 @@ impl Pressed {
         match form.get("do") {
             Some("draft") => Self::Draft,
             Some("preview") => Self::Preview,
+            Some("images") => Self::Images,
             _ => Self::Publish,
         }
     }
@@ -103,8 +107,8 @@ pub fn parse(
     }
 }
 
-/// Of all fields but the two that belong to the page: the same form sent again has the same.
-pub fn hash(form: &Form) -> [u8; 32] {
+/// Of all fields but the two that belong to the page, and of the images: the same form sent again has the same.
+pub fn hash(form: &Form, images: &[(Hash, String)]) -> [u8; 32] {
     let mut fields: Vec<_> = form
         .fields()
         .filter(|(name, _)| !matches!(*name, "csrf" | "key"))
@@ -116,6 +120,10 @@ pub fn hash(form: &Form) -> [u8; 32] {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
+    }
+    for (image, alt) in images {
+        hash.update(image);
+        hash.update(alt);
     }
     hash.finalize().into()
 }
@@ -177,7 +185,7 @@ mod tests {
 
     #[test]
     fn the_same_form_has_the_same_hash() {
-        let of = |text: &str| hash(&Form::parse(text.as_bytes()));
+        let of = |text: &str| hash(&Form::parse(text.as_bytes()), &[]);
         assert_eq!(of("csrf=1&key=2&a=b&c=d"), of("c=d&a=b&key=3"));
         assert_ne!(of("a=b"), of("a=bc"));
         assert_ne!(of("a=b&c=d"), of("a=bc&=d"));

@@ -12,8 +12,29 @@ pub mod purge;
 pub mod restore;
 pub mod shelf;
 
+use actix_web::http::StatusCode;
+
+use self::compose::Sheet;
+use self::fields::Pressed;
+use crate::auth::Owner;
 use crate::db::models::Post;
 use crate::domain::{Kind, State, Visibility};
+
+/// What is wrong with the images of a form goes onto its page. A status: there is nothing to do but to show it again.
+fn images_first(sheet: &mut Sheet<'_>, pressed: Pressed, owner: &Owner) -> Option<StatusCode> {
+    let words = &owner.1.lang.words().media;
+    if pressed != Pressed::Images {
+        sheet.image_problem = sheet.images.problem(words);
+        return None;
+    }
+    sheet.image_problem = sheet.images.refusals(words);
+    let refused = sheet.image_problem.is_some();
+    Some(if refused {
+        StatusCode::UNPROCESSABLE_ENTITY
+    } else {
+        StatusCode::OK
+    })
+}
 
 /// Where its owner finds a post.
 pub fn address_of(post: &Post) -> String {

@@ -1,8 +1,10 @@
 //! Images: taken apart and put together again, stored, sent and served.
 
 mod clean;
+mod compose;
 mod damage;
 mod serve;
+mod upload;
 
 use std::io::Cursor;
 
