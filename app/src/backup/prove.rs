@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::cli::Failure;
-use crate::db::queries::{integrity, posts};
+use crate::db::queries::{integrity, reading};
 use crate::db::{connection, migrate};
 use crate::domain::{hex, random};
 
@@ -95,7 +95,7 @@ pub fn prove(database: &Path, place: &Path) -> Result<Proof, Failure> {
         return Err(bad(first.clone()));
     }
     migrate::run(&mut opened, &path).map_err(|failure| bad(failure.message))?;
-    posts::page(&mut opened, None, 20).map_err(asked)?;
+    reading::page(&mut opened, reading::Span::ALWAYS, None, 20).map_err(asked)?;
     let counts = integrity::counts(&mut opened).map_err(asked)?;
     let mut images = Vec::new();
     let mut last = 0;
