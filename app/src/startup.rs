@@ -200,7 +200,14 @@ async fn run(listeners: Vec<(Bound, Audience)>, db: Db, media: Store, settings: 
 /// What readers are answered with, for whoever asks without a socket: the mirror of `blog export`.
 pub fn for_readers(settings: &Settings, db: Db) -> Result<web::Data<AppState>, Failure> {
     let media = settings.media.open()?;
-    let state = AppState::new(settings, db, media, Throttle::default(), Audience::Readers);
+    let state = AppState::new(
+        settings,
+        db,
+        media,
+        Throttle::default(),
+        Arc::new(Notify::new()),
+        Audience::Readers,
+    );
     Ok(web::Data::new(state))
 }
 
