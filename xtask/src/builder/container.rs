@@ -86,8 +86,14 @@ pub fn run(ui: &Ui, connection: &Connection, job: &Job<'_>) -> Result<Ended> {
 /// Stops a container if it runs, and removes it. One that is gone already is fine; an engine that is gone cannot be helped.
 pub async fn remove(connection: &Connection, id: &str) {
     let options = RemoveContainerOptionsBuilder::default().force(true).v(false).build();
-    let removal = connection.docker.remove_container(id, Some(options));
-    let _ = tokio::time::timeout(connection.patience(), removal).await;
+    let gone = async {
+        let _ = connection.docker.remove_container(id, Some(options)).await;
+        // The engine may be removing it by itself already.
+        while connection.docker.inspect_container(id, None).await.is_ok() {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let _ = tokio::time::timeout(connection.patience(), gone).await;
 }
 
 fn body(job: &Job<'_>) -> ContainerCreateBody {
