@@ -80,6 +80,8 @@ pub async fn around(
         }
     }
 
+    state(response.request())?.metrics.count(response.status().as_u16());
+
     // The image's health check asks twice a minute; only a failure is news.
     if path == "/healthz" && response.status().is_success() {
         return Ok(response);

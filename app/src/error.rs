@@ -15,6 +15,10 @@ use crate::words::{Errors, Lang, errors};
 pub enum AppError {
     /// Asked for under a name that is not this blog's.
     UnknownHost,
+    /// The disk is full or broken; reading goes on.
+    ReadOnly,
+    /// A program whose token is not good enough.
+    TokenRefused,
     NotFound,
     /// It was public, and the owner has deleted it.
     Gone,
@@ -56,6 +60,8 @@ impl AppError {
     fn words(&self, words: &Errors) -> (StatusCode, errors::Text) {
         match self {
             Self::Gone => (StatusCode::GONE, words.gone),
+            Self::ReadOnly => (StatusCode::SERVICE_UNAVAILABLE, words.read_only),
+            Self::TokenRefused => (StatusCode::FORBIDDEN, words.token_refused),
             Self::UnknownHost => (StatusCode::MISDIRECTED_REQUEST, words.unknown_host),
             Self::NotFound => (StatusCode::NOT_FOUND, words.not_found),
             Self::BadRequest => (StatusCode::BAD_REQUEST, words.bad_request),
@@ -106,6 +112,9 @@ impl AppError {
             }
             Self::TooManyLogins { seconds } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
+            }
+            Self::ReadOnly => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
             }
             Self::LoginBusy => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

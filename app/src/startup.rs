@@ -15,6 +15,7 @@ use crate::auth::password::{self, NewPassword};
 use crate::auth::throttle::Throttle;
 use crate::backup;
 use crate::cli::Failure;
+use crate::clock;
 use crate::db::Db;
 use crate::domain::Zone;
 use crate::envelope;
@@ -22,6 +23,7 @@ use crate::error::AppError;
 use crate::hosts::Hosts;
 use crate::listen::{self, Audience, Bound, SocketFile};
 use crate::media::Store;
+use crate::metrics::Metrics;
 use crate::page_cache::PageCache;
 use crate::routes::{Form, table};
 use crate::schedule;
@@ -42,6 +44,9 @@ pub struct AppState {
     pub zone: Zone,
     pub limits: Limits,
     pub throttle: Throttle,
+    /// For tokens of programs that are not known.
+    pub token_throttle: Throttle,
+    pub metrics: Arc<Metrics>,
     pub hosts: Hosts,
     /// Whom this listener is for.
     pub audience: Audience,
@@ -51,18 +56,21 @@ pub struct AppState {
     pub schedule: Arc<Notify>,
 }
 
+/// What all listeners have together.
+struct Shared {
+    db: Db,
+    media: Store,
+    throttle: Throttle,
+    token_throttle: Throttle,
+    metrics: Arc<Metrics>,
+    schedule: Arc<Notify>,
+}
+
 impl AppState {
-    fn new(
-        settings: &Settings,
-        db: Db,
-        media: Store,
-        throttle: Throttle,
-        schedule: Arc<Notify>,
-        audience: Audience,
-    ) -> Self {
+    fn new(settings: &Settings, shared: &Shared, audience: Audience) -> Self {
         Self {
-            db,
-            media,
+            db: shared.db.clone(),
+            media: shared.media.clone(),
             title: settings.title.clone(),
             base_url: settings.base_url.clone(),
             admin_url: settings.admin_url.clone(),
@@ -70,14 +78,16 @@ impl AppState {
             lang: settings.lang,
             zone: settings.zone,
             limits: settings.limits,
-            throttle,
+            throttle: shared.throttle.clone(),
+            token_throttle: shared.token_throttle.clone(),
+            metrics: shared.metrics.clone(),
             hosts: Hosts::new(
                 &[&settings.base_url, &settings.admin_url],
                 settings.hosts.iter().map(String::as_str),
             ),
             audience,
             pages: PageCache::default(),
-            schedule,
+            schedule: shared.schedule.clone(),
         }
     }
 }
@@ -112,6 +122,16 @@ pub fn serve(settings: Settings) -> Result<(), Failure> {
     }
     let db = Db::open(&settings.database)?;
     let media = settings.media.open()?;
+    clock::program_is_past();
+    if let Some(newest) = db.newest_post()? {
+        clock::is_past(newest.0);
+    }
+    if let Some(seconds) = clock::behind() {
+        tracing::warn!(
+            seconds,
+            "the clock of this machine is behind the newest post or the program; set it, or wait until the network does"
+        );
+    }
     make_first_owner(&db, &settings)?;
     let mut listeners = Vec::new();
     for (key, listen, audience) in settings.listeners() {
@@ -145,19 +165,19 @@ async fn run(listeners: Vec<(Bound, Audience)>, db: Db, media: Store, settings: 
     // Whoever logs out of a terminal does not stop the blog: a signal that is listened for does not end the process.
     let _hangup = signal(SignalKind::hangup()).map_err(failed)?;
 
-    let throttle = Throttle::default();
     let schedule = Arc::new(Notify::new());
     actix_web::rt::spawn(schedule::run(db.clone(), schedule.clone()));
+    let shared = Shared {
+        db: db.clone(),
+        media,
+        throttle: Throttle::default(),
+        token_throttle: Throttle::default(),
+        metrics: Arc::default(),
+        schedule,
+    };
     let (mut servers, mut sockets) = (Vec::new(), Vec::new());
     for (bound, audience) in listeners {
-        let state = web::Data::new(AppState::new(
-            &settings,
-            db.clone(),
-            media.clone(),
-            throttle.clone(),
-            schedule.clone(),
-            audience,
-        ));
+        let state = web::Data::new(AppState::new(&settings, &shared, audience));
         let (server, place, socket) = server(bound, state).map_err(failed)?;
         tracing::info!(addr = place.as_str(), serves = audience.word(), "listening");
         servers.push(server);

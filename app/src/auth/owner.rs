@@ -16,6 +16,9 @@ use crate::routes::upload::{self, Upload};
 use crate::startup::{choice, state};
 use crate::words::Choice;
 
+/// How exactly the list of sessions says when one was seen, in seconds: each change is a write to an SD card.
+const TOUCH: i64 = 3600;
+
 type Extraction<T> = Pin<Box<dyn Future<Output = Result<T, AppError>>>>;
 
 /// The owner, signed in, and the language of the interface. A reader who asks for an owner's page is sent to sign in.
@@ -46,11 +49,25 @@ async fn owner_of(request: &HttpRequest) -> Result<Option<Owner>, AppError> {
     let Some(token) = cookie::read(request, session::COOKIE).and_then(Token::parse) else {
         return Ok(None);
     };
-    let live = state(request)?
+    let state = state(request)?;
+    let (hash, now) = (token.hash(), Stamp::now());
+    let seen = state
         .db
-        .read(move |connection| queries::sessions::is_live(connection, &token.hash(), Stamp::now()))
+        .read(move |connection| queries::sessions::seen(connection, &hash, now))
         .await?;
-    Ok(live.then(|| Owner(token, choice(request))))
+    let Some(seen) = seen else {
+        return Ok(None);
+    };
+    if now.0 - seen.0 >= TOUCH {
+        // That it was seen is worth knowing, not worth failing for.
+        let touched = state
+            .db
+            .write(move |connection| queries::sessions::touch(connection, &hash, now));
+        if let Err(error) = touched.await {
+            tracing::warn!(error = %error, "cannot note that a session was seen");
+        }
+    }
+    Ok(Some(Owner(token, choice(request))))
 }
 
 /// The query as it was sent, without what chooses the language, and only as long as one that a person makes.

@@ -34,6 +34,11 @@ impl NewPassword {
         }
         Ok(Self(typed.to_owned()))
     }
+
+    /// One that is the owner's already. None when it would not be accepted today: it keeps its hash.
+    pub fn known(typed: String) -> Option<Self> {
+        Self::parse(&typed).ok()
+    }
 }
 
 pub fn hash(password: &NewPassword) -> Result<String, Failure> {
@@ -42,6 +47,17 @@ pub fn hash(password: &NewPassword) -> Result<String, Failure> {
         .hash_password_with_salt(password.0.as_bytes(), &salt)
         .map(|hash| hash.to_string())
         .map_err(|error| Failure::fatal(format!("cannot hash the password: {error}")))
+}
+
+/// True when new hashes are made differently: the next login makes a new one.
+pub fn is_outdated(hash: &str) -> bool {
+    let Ok(old) = PasswordHash::new(hash) else {
+        return false;
+    };
+    match PasswordHash::new(NOBODY) {
+        Ok(today) => (old.algorithm, old.version, old.params) != (today.algorithm, today.version, today.params),
+        Err(_) => false,
+    }
 }
 
 /// Takes the same time whether or not there is an owner. Slow and large: never on the event loop.
@@ -77,6 +93,27 @@ mod tests {
         let real = Argon2::default().hash_password_with_salt(b"x", &[1; 16]).unwrap();
         assert_eq!(hash.params, real.params);
         assert_eq!(hash.hash.unwrap().len(), real.hash.unwrap().len());
+    }
+
+    #[test]
+    fn older_hashes_are_known_as_such() {
+        let weak = Argon2::new(
+            argon2::Algorithm::Argon2id,
+            argon2::Version::V0x13,
+            argon2::Params::new(8192, 1, 1, None).unwrap(),
+        );
+        let old = weak
+            .hash_password_with_salt(b"correct horse battery", &[1; 16])
+            .unwrap();
+        let old = old.to_string();
+        assert!(is_outdated(&old), "{old}");
+        assert!(
+            verify("correct horse battery", Some(&old)),
+            "it is checked with its own cost"
+        );
+        let new = hash(&NewPassword::parse("correct horse battery").unwrap()).unwrap();
+        assert!(!is_outdated(&new));
+        assert!(!is_outdated("not a hash"));
     }
 
     #[test]

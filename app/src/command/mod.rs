@@ -63,6 +63,7 @@ pub struct Opt {
 pub const COMMANDS: &[Command] = &[
     serve::COMMAND,
     owner::SET,
+    owner::RESET,
     health::COMMAND,
     config::COMMAND,
     import::X_ARCHIVE,

@@ -26,6 +26,25 @@ pub const SET: Command = Command {
     run: set,
 };
 
+pub const RESET: Command = Command {
+    name: "owner reset-two-factor",
+    summary: "turn the second factor off",
+    about: "For a lost phone without recovery codes. The password stays.",
+    operands: Operands::NONE,
+    options: &[],
+    json: false,
+    examples: &["blog owner reset-two-factor --database /data/blog.db"],
+    run: |invocation| {
+        let was_on = Db::open(&invocation.settings()?.database)?.disable_second_factor()?;
+        cli::print(if was_on {
+            "The second factor is off; the password alone signs in.\n"
+        } else {
+            "There was no second factor.\n"
+        })?;
+        Ok(Outcome::Fine)
+    },
+};
+
 fn set(invocation: &Invocation) -> Result<Outcome, Failure> {
     let settings = invocation.settings()?;
     let typed = if invocation.has("password-stdin") {

@@ -6,6 +6,9 @@ pub mod migrate;
 pub mod models;
 pub mod queries;
 pub mod schema;
+mod trouble;
+
+pub use trouble::Trouble;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,7 +19,7 @@ use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 
 use crate::cli::Failure;
-use crate::domain::{Stamp, random};
+use crate::domain::{Stamp, State, random};
 use crate::error::AppError;
 use lock::Lock;
 
@@ -33,6 +36,9 @@ struct Inner {
     readers: Mutex<Vec<Reader>>,
     returned: Condvar,
     writer: Mutex<SqliteConnection>,
+    path: String,
+    /// What kept the last change from being written.
+    trouble: Mutex<Option<Trouble>>,
     generation: AtomicU64,
     /// When a reader last looked for changes by other programs, in seconds since 1970.
     looked: AtomicI64,
@@ -88,6 +94,8 @@ impl Db {
             readers: Mutex::new(readers),
             returned: Condvar::new(),
             writer: Mutex::new(writer),
+            path: path.to_owned(),
+            trouble: Mutex::new(None),
             generation: AtomicU64::new(1),
             looked: AtomicI64::new(0),
             _lock: lock,
@@ -112,6 +120,9 @@ impl Db {
     }
 
     /// Runs a change in one transaction. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// [`AppError::ReadOnly`] when the disk is full or broken; the next change tries again.
     pub async fn write<T, Q>(&self, change: Q) -> Result<T, AppError>
     where
         T: Send + 'static,
@@ -120,7 +131,7 @@ impl Db {
         let db = self.clone();
         // Immediate: a transaction that starts by reading could not become a writer when another one was quicker.
         let answer = web::block(move || {
-            let answer: QueryResult<T> = lock(&db.0.writer).immediate_transaction(|connection| {
+            let answer = db.change(|connection| {
                 let answer = change(connection)?;
                 queries::search::refresh(connection, SEARCH_BATCH)?;
                 Ok(answer)
@@ -128,7 +139,81 @@ impl Db {
             db.0.generation.fetch_add(1, Ordering::SeqCst);
             answer
         });
-        Ok(answer.await??)
+        answer.await?
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut SqliteConnection) -> QueryResult<T>) -> Result<T, AppError> {
+        let mut writer = lock(&self.0.writer);
+        let answer = writer.immediate_transaction(change);
+        let trouble = answer.as_ref().err().and_then(Trouble::of);
+        let before = std::mem::replace(&mut *lock(&self.0.trouble), trouble);
+        match (trouble, answer) {
+            (None, answer) => {
+                if before.is_some() && answer.is_ok() {
+                    tracing::info!("changes are saved again");
+                }
+                Ok(answer?)
+            }
+            (Some(trouble), answer) => {
+                if before != Some(trouble) {
+                    let error = answer.err().map(|error| error.to_string()).unwrap_or_default();
+                    tracing::error!(error, "{}: nothing is saved, reading goes on", trouble.word());
+                }
+                // SQLite may have ended the transaction by itself, and diesel gives up a connection that did.
+                if let Ok(anew) = connection::writer(&self.0.path) {
+                    *writer = anew;
+                }
+                Err(AppError::ReadOnly)
+            }
+        }
+    }
+
+    /// What keeps changes from being saved, if the last one was not.
+    pub fn trouble(&self) -> Option<Trouble> {
+        *lock(&self.0.trouble)
+    }
+
+    /// While nothing can be saved, tries whether that is over.
+    pub async fn recover(&self) -> Result<(), AppError> {
+        if self.trouble().is_none() {
+            return Ok(());
+        }
+        let db = self.clone();
+        let tried = web::block(move || {
+            db.change(|connection| {
+                diesel::update(schema::site::table)
+                    .set(schema::site::created_at.eq(schema::site::created_at))
+                    .execute(connection)
+            })
+        });
+        match tried.await? {
+            Ok(_) | Err(AppError::ReadOnly) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The file and its write-ahead log, in bytes.
+    pub fn bytes(&self) -> u64 {
+        let length = |path: &str| std::fs::metadata(path).map_or(0, |found| found.len());
+        length(&self.0.path) + length(&format!("{}-wal", self.0.path))
+    }
+
+    /// The latest date of a published post.
+    pub fn newest_post(&self) -> Result<Option<Stamp>, Failure> {
+        let newest = schema::posts::table
+            .filter(schema::posts::state.eq(State::Published))
+            .select(diesel::dsl::max(schema::posts::published_at))
+            .first::<Option<i64>>(&mut *lock(&self.0.writer));
+        newest
+            .map(|newest| newest.map(Stamp))
+            .map_err(|error| Failure::fatal(format!("cannot read the database: {error}")))
+    }
+
+    /// Turns the second factor off. False when it was off.
+    pub fn disable_second_factor(&self) -> Result<bool, Failure> {
+        lock(&self.0.writer)
+            .immediate_transaction(queries::second_factor::disable)
+            .map_err(|error| Failure::fatal(format!("cannot turn the second factor off: {error}")))
     }
 
     /// A number that is another one after every change. What other programs write is noticed within a second.

@@ -1,19 +1,20 @@
 //! Points in time: whole seconds in UTC, and how they are written.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use crate::clock;
 
 /// Seconds since 1970 in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamp(pub i64);
 
 impl Stamp {
+    /// Never before what is known to be past, even where the machine's clock is.
     pub fn now() -> Self {
-        Self(millis() / 1000)
+        Self(clock::now())
     }
 
     /// The current time for the log.
     pub fn now_with_millis() -> jiff::Timestamp {
-        jiff::Timestamp::from_millisecond(millis()).unwrap_or_default()
+        jiff::Timestamp::from_millisecond(clock::machine_millis()).unwrap_or_default()
     }
 
     /// `2026-07-05T14:03:00Z`, for feeds and `<time datetime>`.
@@ -35,11 +36,6 @@ impl Stamp {
         let (day, minute) = (part(0..10), part(11..16));
         format!("{day} {minute} UTC")
     }
-}
-
-fn millis() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Answers to requests: one verb per file. `table` lists which address leads where.
 
+pub mod access;
 pub mod entry;
 pub mod feeds;
 pub mod form;

@@ -5,7 +5,7 @@ use std::future::ready;
 
 use actix_web::{HttpResponse, guard, web};
 
-use super::{feeds, health, media, not_found, reading, session, style, writing};
+use super::{access, feeds, health, media, not_found, reading, session, style, writing};
 use crate::error::AppError;
 use crate::listen::Audience;
 
@@ -96,6 +96,13 @@ pub const WRITING: &[Route] = routes! {
     "/admin/posts/{id}/history/{revision}/restore", post writing::history::restore;
     "/admin/media" get media::list::list, post media::add::add;
     "/admin/media/delete", post media::delete::delete;
+    "/admin/sessions" get access::sessions::list;
+    "/admin/sessions/revoke", post access::sessions::revoke;
+    "/admin/tokens" get access::tokens::list, post access::tokens::create;
+    "/admin/tokens/revoke", post access::tokens::revoke;
+    "/admin/two-factor" get access::two_factor::show, post access::two_factor::change;
+    "/admin/status" get access::status::show;
+    "/admin/metrics" get access::metrics::show;
 };
 
 /// Registers the routes. The owner's come first: no page of a reader's can take their addresses.

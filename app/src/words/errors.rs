@@ -6,6 +6,8 @@ pub type Text = (&'static str, &'static str);
 #[derive(Debug)]
 pub struct Errors {
     pub unknown_host: Text,
+    pub read_only: Text,
+    pub token_refused: Text,
     pub not_found: Text,
     pub gone: Text,
     pub bad_request: Text,
@@ -25,6 +27,15 @@ pub struct Errors {
 }
 
 pub const EN: Errors = Errors {
+    read_only: (
+        "Nothing can be saved now",
+        "The disk of the blog is full or broken. Reading goes on. Go back, keep your text, and try again in a minute: it \
+         will not be posted twice.",
+    ),
+    token_refused: (
+        "Not allowed",
+        "The token is unknown, has run out, or does not allow this.",
+    ),
     unknown_host: (
         "Not the name of this blog",
         "The blog does not answer to the name in this address. Its owner can add names with BLOG_BASE_URL and BLOG_HOSTS.",
@@ -72,6 +83,14 @@ pub const EN: Errors = Errors {
 };
 
 pub const JA: Errors = Errors {
+    read_only: (
+        "いまは保存できません",
+        "ブログのディスクがいっぱいか、壊れています。閲覧は続けられます。戻って文章を控え、しばらくしてからもう一度お試しください。二重に投稿されることはありません。",
+    ),
+    token_refused: (
+        "許可されていません",
+        "トークンが不明か、期限切れか、この操作を許可していません。",
+    ),
     unknown_host: (
         "このブログの名前ではありません",
         "ブログはこのアドレスの名前には応答しません。持ち主は BLOG_BASE_URL と BLOG_HOSTS で名前を追加できます。",

@@ -2,12 +2,14 @@
 //!
 //! A field that one language lacks does not compile, so no page is half translated.
 
+pub mod access;
 pub mod choice;
 pub mod errors;
 mod media;
 mod reading;
 mod writing;
 
+pub use access::Access;
 pub use choice::{Choice, Preference};
 pub use errors::Errors;
 pub use media::Media;
@@ -66,6 +68,7 @@ impl Lang {
 #[derive(Debug)]
 pub struct Words {
     pub reading: Reading,
+    pub access: Access,
     pub errors: Errors,
     pub writing: Writing,
     pub media: Media,
@@ -73,6 +76,7 @@ pub struct Words {
 
 static EN: Words = Words {
     reading: reading::EN,
+    access: access::EN,
     errors: errors::EN,
     writing: writing::EN,
     media: media::EN,
@@ -80,6 +84,7 @@ static EN: Words = Words {
 
 static JA: Words = Words {
     reading: reading::JA,
+    access: access::JA,
     errors: errors::JA,
     writing: writing::JA,
     media: media::JA,

@@ -10,6 +10,14 @@ pub fn password_hash(connection: &mut SqliteConnection) -> QueryResult<Option<St
     owner::table.select(owner::password_hash).first(connection).optional()
 }
 
+/// Keeps the same password in a newer kind of hash.
+pub fn renew(connection: &mut SqliteConnection, hash: &str) -> QueryResult<()> {
+    diesel::update(owner::table)
+        .set(owner::password_hash.eq(hash))
+        .execute(connection)?;
+    Ok(())
+}
+
 /// Sets the password and ends every session: whoever knew the old one is out.
 pub fn set(connection: &mut SqliteConnection, hash: &str, now: Stamp) -> QueryResult<()> {
     // An update where there is a row: the second factor stays what it is.

@@ -1,15 +1,13 @@
-//! `POST /login`: checks the password and starts a session.
+//! `POST /login`: checks password and code, and starts a session.
 
-use std::time::Instant;
-
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, web};
 
-use super::login_form;
+use super::login_form::{self, Problem};
+use crate::auth::check::{self, Typed};
 use crate::auth::session::{COOKIE, LIFE_SECONDS, LOGIN_COOKIE, Token};
-use crate::auth::throttle::Refused;
-use crate::auth::{cookie, password};
-use crate::db::queries::{owner, sessions};
+use crate::auth::{cookie, device};
+use crate::db::queries::sessions::{self, NewSession};
 use crate::domain::Stamp;
 use crate::error::AppError;
 use crate::routes::page;
@@ -20,44 +18,22 @@ pub async fn login(request: HttpRequest, state: web::Data<AppState>, form: Form)
     let choice = choice(&request);
     let known = login_form::token_of(&request);
     if !login_form::is_ours(&request, known, form.get("csrf")) {
-        let problem = "The page had expired, or the browser keeps no cookies. Please try again.";
-        return login_form::form(StatusCode::FORBIDDEN, &state, choice, None, problem).await;
+        return login_form::form(StatusCode::FORBIDDEN, &state, choice, None, Problem::Expired).await;
     }
-    let permit = state.throttle.admit(Instant::now()).map_err(|refused| match refused {
-        Refused::Pause(wait) => AppError::TooManyLogins {
-            seconds: wait.as_secs() + 1,
-        },
-        Refused::Busy => AppError::LoginBusy,
-    })?;
-
-    let hash = state.db.read(owner::password_hash).await?;
-    let typed = form.take("password");
-    // The permit goes along: if the browser hangs up, the check runs on and still counts as the one.
-    let (right, permit) = web::block(move || {
-        let right = password::verify(&typed, hash.as_deref());
-        if right {
-            permit.was_right();
-        } else {
-            permit.was_wrong(Instant::now());
-        }
-        (right, permit)
-    })
-    .await?;
-    drop(permit);
-    if !right {
-        tracing::warn!("wrong password");
-        return login_form::form(
-            StatusCode::FORBIDDEN,
-            &state,
-            choice,
-            known,
-            "That is not the password.",
-        )
-        .await;
+    let field = |name: &str| form.get(name).unwrap_or_default().to_owned();
+    let typed = Typed {
+        password: field("password"),
+        code: field("code"),
+    };
+    if !check::is_owner(&state, typed).await? {
+        tracing::warn!("wrong password or code");
+        return login_form::form(StatusCode::FORBIDDEN, &state, choice, known, Problem::Wrong).await;
     }
 
     // Always a new token, whatever the browser brought along; the session it replaces ends.
     let token = Token::generate()?;
+    let agent = request.headers().get(header::USER_AGENT);
+    let label = device::name(agent.and_then(|agent| agent.to_str().ok()).unwrap_or_default());
     let old = cookie::read(&request, COOKIE).and_then(Token::parse);
     state
         .db
@@ -66,7 +42,12 @@ pub async fn login(request: HttpRequest, state: web::Data<AppState>, form: Form)
             if let Some(old) = old {
                 sessions::end(connection, &old.hash())?;
             }
-            sessions::start(connection, &token.hash(), now, Stamp(now.0 + LIFE_SECONDS))
+            let new = NewSession {
+                hash: token.hash(),
+                label,
+                until: Stamp(now.0 + LIFE_SECONDS),
+            };
+            sessions::start(connection, &new, now)
         })
         .await?;
     tracing::info!("signed in");

@@ -20,13 +20,22 @@ struct Login<'a> {
     csrf: String,
     problem: &'a str,
     has_owner: bool,
+    has_second_factor: bool,
 }
 
 pub async fn login_form(request: HttpRequest, state: web::Data<AppState>, visitor: Visitor) -> Answer {
     if visitor.0.is_some() {
         return Ok(page::redirect("/"));
     }
-    form(StatusCode::OK, &state, visitor.1, token_of(&request), "").await
+    form(StatusCode::OK, &state, visitor.1, token_of(&request), Problem::None).await
+}
+
+/// Why the form is shown again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Problem {
+    None,
+    Expired,
+    Wrong,
 }
 
 /// The login form has a token too, bound to a cookie of its own: nobody can sign a reader in unasked.
@@ -39,19 +48,32 @@ pub async fn form(
     state: &AppState,
     choice: Choice,
     known: Option<Token>,
-    problem: &str,
+    problem: Problem,
 ) -> Result<HttpResponse, AppError> {
-    let owner = state.db.read(queries::owner::password_hash).await?;
+    let (has_owner, has_second_factor) = state
+        .db
+        .read(|connection| {
+            let owner = queries::owner::password_hash(connection)?;
+            Ok((owner.is_some(), queries::second_factor::get(connection)?.is_some()))
+        })
+        .await?;
     // The token a browser has is kept, so that two open login pages both work.
     let token = match known {
         Some(token) => token,
         None => Token::generate()?,
     };
+    let words = &choice.lang.words().access;
     let page = Login {
+        problem: match problem {
+            Problem::None => "",
+            Problem::Expired => words.expired,
+            Problem::Wrong if has_second_factor => words.wrong_with_code,
+            Problem::Wrong => words.wrong,
+        },
         shell: Shell::new(state, None, choice),
         csrf: token.csrf(),
-        problem,
-        has_owner: owner.is_some(),
+        has_owner,
+        has_second_factor,
     };
     let mut response = page::render(status, &page)?;
     let cookie = cookie::write(LOGIN_COOKIE, &token.reveal(), LOGIN_LIFE_SECONDS, state.secure_cookie);
