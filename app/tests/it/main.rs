@@ -3,6 +3,7 @@
 // The ban is for the pipeline, whose commands go through its shell; here the program itself is what is tested.
 #![allow(clippy::disallowed_methods)]
 
+mod access;
 mod app;
 mod browser;
 mod cli;

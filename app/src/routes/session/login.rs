@@ -9,7 +9,6 @@ use crate::auth::session::{COOKIE, LIFE_SECONDS, LOGIN_COOKIE, Token};
 use crate::auth::{cookie, device};
 use crate::db::queries::sessions::{self, NewSession};
 use crate::domain::Stamp;
-use crate::error::AppError;
 use crate::routes::page;
 use crate::routes::{Answer, Form};
 use crate::startup::{AppState, choice};
