@@ -219,16 +219,15 @@ async fn run(listeners: Vec<(Bound, Audience)>, db: Db, media: Store, settings: 
 
 /// What readers are answered with, for whoever asks without a socket: the mirror of `blog export`.
 pub fn for_readers(settings: &Settings, db: Db) -> Result<web::Data<AppState>, Failure> {
-    let media = settings.media.open()?;
-    let state = AppState::new(
-        settings,
+    let shared = Shared {
         db,
-        media,
-        Throttle::default(),
-        Arc::new(Notify::new()),
-        Audience::Readers,
-    );
-    Ok(web::Data::new(state))
+        media: settings.media.open()?,
+        throttle: Throttle::default(),
+        token_throttle: Throttle::default(),
+        metrics: Arc::default(),
+        schedule: Arc::default(),
+    };
+    Ok(web::Data::new(AppState::new(settings, &shared, Audience::Readers)))
 }
 
 /// Everything that answers, around a state.
