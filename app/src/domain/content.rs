@@ -116,7 +116,7 @@ impl Content {
             }
             // A link may stand for itself, and a draft may be a title so far.
             Err(PostTextError::Empty) => {
-                if link.is_empty() && !(is_draft && !title.is_empty()) {
+                if link.is_empty() && (!is_draft || title.is_empty()) {
                     problems.push(Problem::Empty);
                 }
                 String::new()

@@ -22,7 +22,7 @@ pub enum Purpose {
         /// None: a form that was never sent.
         key: Option<[u8; 16]>,
         /// The post that the new one continues.
-        after: Option<Post>,
+        after: Option<Box<Post>>,
     },
     Edit {
         id: i64,

@@ -34,12 +34,13 @@ pub async fn new(request: HttpRequest, state: web::Data<AppState>, owner: Owner)
 }
 
 /// The post that a new one continues.
-async fn post_before(state: &AppState, number: &str) -> Result<Option<Post>, AppError> {
+async fn post_before(state: &AppState, number: &str) -> Result<Option<Box<Post>>, AppError> {
     let Ok(id) = number.parse::<i64>() else {
         return Ok(None);
     };
     let post = state.db.read(move |connection| find(connection, id)).await?;
-    Ok(post.filter(|post| post.deleted_at().is_none() && post.kind != Kind::Page))
+    let fits = |post: &Post| post.deleted_at().is_none() && post.kind != Kind::Page;
+    Ok(post.filter(fits).map(Box::new))
 }
 
 pub async fn create(state: web::Data<AppState>, sent: OwnerUpload) -> Answer {
