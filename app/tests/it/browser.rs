@@ -21,7 +21,7 @@ fn the_owner_signs_in_writes_and_signs_out_without_javascript() {
     browser.click(&write);
     let field = browser.find("#body");
     browser.type_into(&field, "こんにちは from a browser");
-    let button = browser.find("main button");
+    let button = browser.find("main button[value='publish']");
     browser.click(&button);
     assert_eq!(browser.url(), at("/posts/1"));
     assert!(browser.title().contains("こんにちは from a browser"));

@@ -114,7 +114,7 @@ fn every_page_is_built_for_everybody() {
         assert_eq!(body.matches("<main id=\"main\">").count(), 1);
         assert!(body.contains("<a class=\"skip\" href=\"#main\">"));
         assert!(!body.contains("<script") && !body.contains("style=\""));
-        let inputs = ["<textarea", "type=\"password\"", "type=\"text\"", "<select"]
+        let inputs = ["<textarea", "type=\"password\"", "type=\"text\"", "type=\"file\"", "<select"]
             .iter()
             .map(|field| body.matches(field).count())
             .sum::<usize>();
