@@ -76,6 +76,7 @@ fn of_base(cx: &Cx, args: &DistArgs, row: &Row, stem: &str, out: &Path) -> Resul
             return Ok(Outcome::Findings);
         }
         files.insert(format!("{archive}.audit.json"));
+        files.extend(attestations(out, &archive)?);
         files.insert(archive);
         layouts.push(format!("oci:{layout}"));
         if platform == Platform::ArmV6
@@ -101,6 +102,32 @@ fn of_base(cx: &Cx, args: &DistArgs, row: &Row, stem: &str, out: &Path) -> Resul
     sums::write(out, &list, &files)?;
     cx.ui.step("Written", &format!("{} files and {list}", files.len()));
     Ok(Outcome::Fine)
+}
+
+/// SBOM and provenance of an archive: files beside it instead of a directory, because a release page has no directories.
+fn attestations(out: &Path, archive: &str) -> Result<Vec<String>> {
+    let dir = out.join(format!("{archive}.attestations"));
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&dir).context(|| format!("cannot read {}", dir.display()))? {
+        let path = entry?.path();
+        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // DIGEST.spdx.json, DIGEST.provenance.json
+        let kind = file
+            .split_once('.')
+            .context(|| format!("{} is no attestation", path.display()))?
+            .1;
+        let name = format!("{archive}.{kind}");
+        fs::rename(&path, out.join(&name)).context(|| format!("cannot move {}", path.display()))?;
+        names.push(name);
+    }
+    fs::remove_dir(&dir).context(|| format!("cannot remove {}", dir.display()))?;
+    if names.len() != 2 {
+        return Err(Error::new(format!(
+            "{archive} has {} attestations, not an SBOM and a provenance",
+            names.len()
+        )));
+    }
+    Ok(names)
 }
 
 fn boot_check(row: &Row, platform: Platform) -> BootArgs {

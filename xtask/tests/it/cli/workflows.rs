@@ -339,8 +339,12 @@ fn a_release_has_archives_verdicts_sizes_and_checksums() {
         [
             "blog-1.2.3-scratch-amd64.tar",
             "blog-1.2.3-scratch-amd64.tar.audit.json",
+            "blog-1.2.3-scratch-amd64.tar.provenance.json",
+            "blog-1.2.3-scratch-amd64.tar.spdx.json",
             "blog-1.2.3-scratch-arm64.tar",
             "blog-1.2.3-scratch-arm64.tar.audit.json",
+            "blog-1.2.3-scratch-arm64.tar.provenance.json",
+            "blog-1.2.3-scratch-arm64.tar.spdx.json",
             "blog-1.2.3-scratch-size.html",
             "blog-1.2.3-scratch-size.json",
             "blog-1.2.3-scratch.sha256",

@@ -70,9 +70,9 @@ fn repository() -> Workspace {
 }
 
 /// The image with another mode of etc/group, as its owner could have made it: every digest is right.
-fn changed(dir: &Path, image: &Image) {
+fn changed(dir: &Path, image: &Image, epoch: u64) {
     let layer = &image.app_layers()[0];
-    let mut builder = LayerBuilder::new(0);
+    let mut builder = LayerBuilder::new(epoch);
     for mut entry in layer.entries(&Limits::default()).unwrap() {
         if entry.path == "etc/group" {
             entry.mode = 0o600;
@@ -151,7 +151,8 @@ fn a_rebuild_is_equal_or_names_the_field_that_differs() {
         assert_eq!(said, format!("{} packages\n", names.len()));
     }
 
-    changed(&dir, &made);
+    let epoch = git(&workspace.root, &["log", "-1", "--format=%ct"]);
+    changed(&dir, &made, epoch.trim().parse().unwrap());
     let output = verify(&["--json", &source]);
     assert_eq!(code(&output), 1, "{}\n{}", output.text(), output.error_text());
     let report: Value = serde_json::from_str(&output.text()).unwrap();
