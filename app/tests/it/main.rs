@@ -7,6 +7,7 @@ mod access;
 mod app;
 mod browser;
 mod cli;
+mod crash;
 mod data;
 mod durability;
 mod feed;
