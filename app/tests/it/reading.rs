@@ -114,10 +114,16 @@ fn every_page_is_built_for_everybody() {
         assert_eq!(body.matches("<main id=\"main\">").count(), 1);
         assert!(body.contains("<a class=\"skip\" href=\"#main\">"));
         assert!(!body.contains("<script") && !body.contains("style=\""));
-        let inputs = ["<textarea", "type=\"password\"", "type=\"text\"", "type=\"file\"", "<select"]
-            .iter()
-            .map(|field| body.matches(field).count())
-            .sum::<usize>();
+        let inputs = [
+            "<textarea",
+            "type=\"password\"",
+            "type=\"text\"",
+            "type=\"file\"",
+            "<select",
+        ]
+        .iter()
+        .map(|field| body.matches(field).count())
+        .sum::<usize>();
         assert_eq!(body.matches("<label for=").count(), inputs, "{body}");
         // Nothing on a page is fetched from anywhere else.
         for part in body.split(" src=\"").skip(1).chain(body.split("<link ").skip(1)) {
