@@ -4,10 +4,13 @@
 use std::collections::HashMap;
 
 use bollard::container::{AttachContainerResults, LogOutput};
-use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions};
+use bollard::models::{
+    ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum, HostConfig, HostConfigLogConfig, Mount,
+    MountType, MountVolumeOptions,
+};
 use bollard::query_parameters::{
-    AttachContainerOptions, RemoveContainerOptionsBuilder, StartContainerOptions, UploadToContainerOptionsBuilder,
-    WaitContainerOptions,
+    AttachContainerOptions, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
+    UploadToContainerOptionsBuilder, WaitContainerOptions,
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -65,6 +68,7 @@ pub struct Ended {
 /// When the engine fails or a signal asks us to stop. A command that fails is no error here.
 pub fn run(ui: &Ui, connection: &Connection, job: &Job<'_>) -> Result<Ended> {
     connection.runtime.block_on(async {
+        sweep(connection, job.label).await;
         let created = connection.docker.create_container(None, body(job)).await.context(|| {
             format!(
                 "the engine at {} cannot make a container of {}",
@@ -81,6 +85,45 @@ pub fn run(ui: &Ui, connection: &Connection, job: &Job<'_>) -> Result<Ended> {
         }
         ended
     })
+}
+
+/// Every container with a label, running or not.
+///
+/// # Errors
+/// Those of the engine.
+pub async fn all(connection: &Connection, name: &str, value: &str) -> Result<Vec<String>> {
+    let found = labelled(connection, (name, value)).await?;
+    Ok(found.into_iter().filter_map(|container| container.id).collect())
+}
+
+async fn labelled(connection: &Connection, (name, value): (&str, &str)) -> Result<Vec<ContainerSummary>> {
+    let filters = HashMap::from([("label".to_owned(), vec![format!("{name}={value}")])]);
+    let options = ListContainersOptionsBuilder::default()
+        .all(true)
+        .filters(&filters)
+        .build();
+    Ok(connection.docker.list_containers(Some(options)).await?)
+}
+
+/// So long after it was made, a container that was never started belongs to nobody: the source is sent in seconds.
+const STALE_SECONDS: i64 = 600;
+
+/// Removes containers that were made and never started: of a run that was killed in between, which nothing else ends. What the
+/// engine does not tell is left to `cargo xtask builder prune`.
+async fn sweep(connection: &Connection, label: (&str, &str)) {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    let limit = i64::try_from(now.as_secs()).unwrap_or_default() - STALE_SECONDS;
+    for container in labelled(connection, label).await.unwrap_or_default() {
+        let never_started = container.state == Some(ContainerSummaryStateEnum::CREATED);
+        if let Some(id) = container
+            .id
+            .filter(|_| never_started && container.created.is_some_and(|time| time < limit))
+        {
+            remove(connection, &id).await;
+        }
+    }
 }
 
 /// Stops a container if it runs, and removes it. One that is gone already is fine; an engine that is gone cannot be helped.

@@ -83,10 +83,8 @@ fn status(connection: &Connection, wanted: &Wanted) -> Result<Status> {
         .block_on(async {
             let images = ListImagesOptionsBuilder::default().filters(&filters).build();
             let volumes = ListVolumesOptionsBuilder::default().filters(&filters).build();
-            let containers = ListContainersOptionsBuilder::default()
-                .all(true)
-                .filters(&filters)
-                .build();
+            // Those that run: what was made and never started compiles nothing.
+            let containers = ListContainersOptionsBuilder::default().filters(&filters).build();
             Ok::<_, crate::error::Error>((
                 docker.list_images(Some(images)).await?,
                 docker.list_volumes(Some(volumes)).await?,
@@ -158,7 +156,7 @@ fn prune(cx: &Cx, connection: &Connection, wanted: &Wanted, all: bool) -> Result
     let failed = |what: &str| format!("the engine at {} did not remove {what}", connection.endpoint());
     connection.runtime.block_on(async {
         if all {
-            for id in &status.containers {
+            for id in &container::all(connection, LABEL, &wanted.name).await? {
                 container::remove(connection, id).await;
                 cx.ui.step("Removed", &format!("container {id}"));
             }
