@@ -288,6 +288,8 @@ fn the_blog_keeps_an_acknowledged_post_through_a_power_cut() {
     let image = ImageSource::from_layout(&dir, Some("scratch-armv6"), Base::Scratch, Platform::ArmV6).unwrap();
     let mut options = options();
     options.service.ready = policy().image.ready;
+    // The owner signs in at a port of its own.
+    options.service.admin_port = policy().image.admin_port;
     let checked = match boot::check(&cx, &image, &options, &mut || false).unwrap() {
         Ok(checked) => checked,
         Err(problem) => panic!("{problem:?}"),

@@ -468,7 +468,7 @@ fn the_digest_of_an_image_with_a_fixed_program_does_not_move() {
         image.app_layers()[0].diff_id()
     );
     insta::assert_snapshot!(digests, @"
-    manifest sha256:befe3a3f03a76c95dc3f6fb243a29f9a7e6c5dc822a015ab259946dc5902c897
+    manifest sha256:b93307f15dbf4ad69022dda5260ee87a75c344ede440408a3261870a191e1e81
     diff_id  sha256:e6bd95adce67dc58f4553170daeb26f4c45c21075523f381a7241c6c1560afb8
     ");
 }

@@ -71,6 +71,7 @@ const IMAGE: [&str; 7] = [
 
 /// These tests make a builder image and compile in it: ten minutes and more, on an engine whose containers reach the network. They
 /// run when they are asked for, `XTASK_TEST_BUILDER=1`; nothing else calls them.
+#[expect(clippy::print_stdout, reason = "shown with a failing test, as libtest does")]
 fn has_engine() -> bool {
     if std::env::var_os("XTASK_TEST_BUILDER").is_none() {
         println!("skipped: XTASK_TEST_BUILDER is not set");
