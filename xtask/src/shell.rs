@@ -70,10 +70,16 @@ impl Shell {
 
     /// The program's full path if PATH has it.
     pub fn which(&self, program: &str) -> Option<PathBuf> {
-        let path = std::env::var_os("PATH")?;
+        self.every(program).into_iter().next()
+    }
+
+    /// Every one of that name on PATH, in its order.
+    pub fn every(&self, program: &str) -> Vec<PathBuf> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path)
             .map(|dir| dir.join(program))
-            .find(|file| is_executable(file))
+            .filter(|file| is_executable(file))
+            .collect()
     }
 }
 

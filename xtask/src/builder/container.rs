@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::models::{
     ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum, HostConfig, HostConfigLogConfig, Mount,
-    MountType, MountVolumeOptions,
+    MountType, VolumeCreateRequest,
 };
 use bollard::query_parameters::{
     AttachContainerOptions, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
@@ -15,7 +15,7 @@ use bollard::query_parameters::{
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
-use super::signals::stopped;
+use super::signals::{hold, stopped};
 use super::trouble;
 use crate::engine::Connection;
 use crate::error::{Context, Error, Result};
@@ -23,6 +23,11 @@ use crate::ui::Ui;
 
 /// Bytes of one piece of an upload.
 const PIECE: usize = 1 << 16;
+/// How often it is asked whether the engine is still there.
+const PULSE: std::time::Duration = std::time::Duration::from_secs(30);
+const START_AGAIN: &str = "start it again, and run again: the caches are in its volumes";
+/// The exit code of what was killed.
+pub const KILLED: i64 = 137;
 /// Bytes of what was said last that are kept for errors.
 const TAIL: usize = 1 << 14;
 
@@ -67,8 +72,10 @@ pub struct Ended {
 /// # Errors
 /// When the engine fails or a signal asks us to stop. A command that fails is no error here.
 pub fn run(ui: &Ui, connection: &Connection, job: &Job<'_>) -> Result<Ended> {
+    let _hold = hold();
     connection.runtime.block_on(async {
         sweep(connection, job.label).await;
+        volumes(connection, job).await?;
         let created = connection.docker.create_container(None, body(job)).await.context(|| {
             format!(
                 "the engine at {} cannot make a container of {}",
@@ -85,6 +92,30 @@ pub fn run(ui: &Ui, connection: &Connection, job: &Job<'_>) -> Result<Ended> {
         }
         ended
     })
+}
+
+/// Makes the volumes that are missing. Podman makes them without labels when a container names them.
+async fn volumes(connection: &Connection, job: &Job<'_>) -> Result<()> {
+    let (name, value) = job.label;
+    for (volume, _) in &job.volumes {
+        let wanted = VolumeCreateRequest {
+            name: Some(volume.clone()),
+            labels: Some(HashMap::from([(name.to_owned(), value.to_owned())])),
+            ..VolumeCreateRequest::default()
+        };
+        connection
+            .docker
+            .create_volume(wanted)
+            .await
+            .map_err(|error| explained(error.into()))
+            .context(|| {
+                format!(
+                    "the engine at {} cannot make the volume {volume}",
+                    connection.endpoint()
+                )
+            })?;
+    }
+    Ok(())
 }
 
 /// Every container with a label, running or not.
@@ -140,28 +171,26 @@ pub async fn remove(connection: &Connection, id: &str) {
 }
 
 fn body(job: &Job<'_>) -> ContainerCreateBody {
-    let label = |(name, value): (&str, &str)| HashMap::from([(name.to_owned(), value.to_owned())]);
+    let (name, value) = job.label;
     let mounts = job.volumes.iter().map(|(volume, target)| Mount {
         source: Some(volume.clone()),
         target: Some(target.clone()),
         typ: Some(MountType::VOLUME),
-        volume_options: Some(MountVolumeOptions {
-            labels: Some(label(job.label)),
-            ..MountVolumeOptions::default()
-        }),
         ..Mount::default()
     });
     ContainerCreateBody {
         image: Some(job.image.to_owned()),
         cmd: Some(job.command.clone()),
         env: Some(job.env.clone()),
-        labels: Some(label(job.label)),
+        labels: Some(HashMap::from([(name.to_owned(), value.to_owned())])),
         attach_stdin: Some(true),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
         open_stdin: Some(true),
         // When the connection goes, stdin ends, and with it the command.
         stdin_once: Some(true),
+        // An engine that is stopped need not wait for it: cargo's caches bear that.
+        stop_signal: Some("SIGKILL".to_owned()),
         host_config: Some(HostConfig {
             mounts: Some(mounts.collect()),
             auto_remove: Some(!job.keep),
@@ -178,6 +207,13 @@ fn body(job: &Job<'_>) -> ContainerCreateBody {
 
 async fn drive(ui: &Ui, connection: &Connection, job: &Job<'_>, id: &str) -> Result<Ended> {
     let lost = || format!("the engine at {} stopped answering", connection.endpoint());
+    let cannot_start = || {
+        format!(
+            "the engine at {} cannot start a container of {}",
+            connection.endpoint(),
+            job.image
+        )
+    };
     let docker = &connection.docker;
     let files = Bytes::from(job.files.clone());
     let pieces: Vec<Bytes> = (0..files.len())
@@ -200,23 +236,24 @@ async fn drive(ui: &Ui, connection: &Connection, job: &Job<'_>, id: &str) -> Res
     let AttachContainerResults { mut output, input } = docker
         .attach_container(id, Some(attach))
         .await
-        .map_err(Error::from)
-        .context(lost)?;
+        .map_err(|error| explained(error.into()))
+        .context(cannot_start)?;
     docker
         .start_container(id, None::<StartContainerOptions>)
         .await
         .map_err(|error| explained(error.into()))
-        .context(|| {
-            format!(
-                "the engine at {} cannot start a container of {}",
-                connection.endpoint(),
-                job.image
-            )
-        })?;
-    let mut wait = docker.wait_container(id, None::<WaitContainerOptions>);
+        .context(cannot_start)?;
+    let mut wait = docker.wait_container(
+        id,
+        Some(WaitContainerOptions {
+            // Podman tells the exit code of one that it removes only so.
+            condition: if job.keep { "not-running" } else { "removed" }.to_owned(),
+        }),
+    );
     let (mut stdout, mut said) = (Vec::new(), Vec::new());
     let mut code = None;
     let mut waiting = true;
+    let mut pulse = tokio::time::interval_at(tokio::time::Instant::now() + PULSE, PULSE);
     loop {
         tokio::select! {
             piece = output.next() => match piece {
@@ -231,9 +268,11 @@ async fn drive(ui: &Ui, connection: &Connection, job: &Job<'_>, id: &str) -> Res
                 }
                 Some(Ok(LogOutput::StdOut { message } | LogOutput::Console { message })) => stdout.extend_from_slice(&message),
                 Some(Ok(LogOutput::StdIn { .. })) => {}
-                Some(Err(error)) => return Err(Error::from(error).context(lost())),
+                Some(Err(error)) => return Err(Error::from(error).context(lost()).hint(START_AGAIN)),
                 None => break,
             },
+            // A machine that vanished closes nothing.
+            _ = pulse.tick() => alive(connection, None).await.context(lost).hint(START_AGAIN)?,
             status = wait.next(), if waiting => {
                 waiting = false;
                 code = exit_code(status);
@@ -248,13 +287,8 @@ async fn drive(ui: &Ui, connection: &Connection, job: &Job<'_>, id: &str) -> Res
             .and_then(exit_code);
     }
     drop(input);
-    if code.is_none() {
-        tokio::time::timeout(connection.patience(), docker.ping())
-            .await
-            .map_err(|_| Error::new("no answer"))
-            .and_then(|answer| answer.map_err(Error::from))
-            .context(lost)
-            .hint("start it again, and run again: the caches are in its volumes")?;
+    if matches!(code, None | Some(KILLED)) {
+        alive(connection, code).await.context(lost).hint(START_AGAIN)?;
     }
     Ok(Ended {
         stdout,
@@ -262,6 +296,21 @@ async fn drive(ui: &Ui, connection: &Connection, job: &Job<'_>, id: &str) -> Res
         code,
         container: id.to_owned(),
     })
+}
+
+/// Whether the engine still answers. One that is being stopped kills its containers first, and answers for a while.
+async fn alive(connection: &Connection, code: Option<i64>) -> Result<()> {
+    let questions = if code == Some(KILLED) { 15 } else { 1 };
+    for question in 0..questions {
+        if question > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+        tokio::time::timeout(connection.patience(), connection.docker.ping())
+            .await
+            .map_err(|_| Error::new("no answer"))
+            .and_then(|answer| answer.map_err(Error::from))?;
+    }
+    Ok(())
 }
 
 fn exit_code(status: Option<Result<bollard::models::ContainerWaitResponse, bollard::errors::Error>>) -> Option<i64> {

@@ -182,9 +182,10 @@ fn run(
         return Ok(ended.stdout);
     }
     let why = match ended.code {
-        Some(137) => "the container was killed, or the engine's machine has too little memory".to_owned(),
-        Some(code) => format!("exit code {code}"),
-        None => "the engine does not say why".to_owned(),
+        Some(container::KILLED) => "the container was killed, or the engine's machine has too little memory".to_owned(),
+        // Podman says 0 of a container that is gone already.
+        Some(code) if code != 0 => format!("exit code {code}"),
+        _ => "the engine does not say why".to_owned(),
     };
     Err(Error::new(format!(
         "cargo could not compile {} for {} in {image} ({why})",

@@ -13,16 +13,26 @@ use crate::error::Error;
 /// How many wait for a signal. A handler cannot be taken away again, so it has to know.
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 
+/// See [`hold`].
+#[derive(Debug)]
+pub struct Hold(());
+
+/// While the result lives, a signal ends nothing by itself: who holds it cleans up first, and a second signal does not cut that short.
+pub fn hold() -> Hold {
+    WAITING.fetch_add(1, Ordering::SeqCst);
+    listener();
+    Hold(())
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        WAITING.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// Waits for a signal that asks us to stop.
 pub async fn stopped() -> Error {
-    struct Waiting;
-    impl Drop for Waiting {
-        fn drop(&mut self) {
-            WAITING.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
-    WAITING.fetch_add(1, Ordering::SeqCst);
-    let _waiting = Waiting;
+    let _hold = hold();
     match listener() {
         Some(signal) => signal.notified().await,
         None => std::future::pending().await,

@@ -13,8 +13,9 @@ use crate::shell::Shell;
 
 /// Seconds for one answer: a Pi unpacks an image for minutes.
 const ANSWER: u64 = 600;
-/// How long a first answer may take, and a connection.
-const PING: Duration = Duration::from_secs(5);
+/// How long a first answer may take, and a connection. Podman asks several programs for their versions first, and a machine that
+/// compiles lets it wait.
+const PING: Duration = Duration::from_secs(15);
 /// The same over ssh, whose handshake takes a Pi seconds.
 const FAR: Duration = Duration::from_secs(45);
 

@@ -4,6 +4,7 @@
 //! machine: Docker's socket, the socket of a rootless Docker, Podman's. Spoken are `unix://`, `tcp://` (with TLS where
 //! `DOCKER_TLS_VERIFY` or the context asks for it) and `ssh://`, which runs `docker system dial-stdio` over there.
 
+pub mod client;
 mod connect;
 mod context;
 mod ssh;

@@ -9,6 +9,7 @@ use super::figures::{Goal, Row, Unit, alternate};
 use super::{PLATFORM, elsewhere, timed};
 use crate::cx::Cx;
 use crate::engine::Connection;
+use crate::engine::client::with_buildkit;
 use crate::error::{Context, Result};
 use crate::shell::Command;
 use crate::target::Base;
@@ -38,11 +39,15 @@ pub fn measure(cx: &Cx, runs: u16) -> Result<Vec<Row>> {
     if let Err(error) = Connection::from_environment() {
         return Ok(nothing(error.to_string()).into());
     }
+    let docker = match with_buildkit(&cx.shell) {
+        Ok(docker) => docker,
+        Err(error) => return Ok(nothing(error.to_string()).into()),
+    };
     let Some((copy, file)) = copied(cx)? else {
         return Ok(nothing(UNTRACKED.to_owned()).into());
     };
     let there = elsewhere(cx, copy);
-    let (ours, theirs) = (whole(cx, &there, "docker"), plain(cx, &there.root));
+    let (ours, theirs) = (whole(cx, &there, "docker"), plain(cx, &docker, &there.root));
     cx.ui.step(
         "Compiling",
         "in the builder and with docker build; the first time takes minutes",
@@ -95,10 +100,10 @@ fn goal(times: f64) -> Option<Goal> {
 }
 
 /// `docker build` of the same image.
-fn plain(cx: &Cx, root: &Path) -> Command {
+fn plain(cx: &Cx, docker: &Path, root: &Path) -> Command {
     let mut command = cx
         .shell
-        .command("docker")
+        .command(docker)
         .env("DOCKER_BUILDKIT", "1")
         .args([
             "build",
