@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::policy::BuilderChoice;
 use crate::target::Base;
 
 /// `cargo xtask plan`.
@@ -38,6 +39,9 @@ Examples:
 pub struct CiArgs {
     #[command(subcommand)]
     pub step: Option<CiStep>,
+    /// Where images are compiled [default: xtask.toml]
+    #[arg(long, value_enum, env = "XTASK_BUILDER", global = true)]
+    pub builder: Option<BuilderChoice>,
 }
 
 /// A step of the workflows.

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::policy::BuilderChoice;
 use crate::target::{Base, Platform};
 
 /// `cargo xtask push`.
@@ -35,6 +36,9 @@ pub struct PushArgs {
     /// Publish although files differ from the commit that the images name
     #[arg(long)]
     pub allow_dirty: bool,
+    /// Where the program is compiled [default: xtask.toml]
+    #[arg(long, value_enum, env = "XTASK_BUILDER")]
+    pub builder: Option<BuilderChoice>,
     /// Make the images, and say what would be sent; send nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -11,6 +11,7 @@ use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
 use crate::oci::Destination;
 use crate::plan::image_tag;
+use crate::policy::BuilderChoice;
 use crate::release::Row;
 use crate::report::{Report, table};
 use crate::target::Platform;
@@ -18,7 +19,7 @@ use crate::verb::{Outcome, boot, image, plan, policy, size};
 
 /// Makes everything for each base. A base whose image is refused, does not boot or is over its budget leaves no list of
 /// checksums, so nothing of it can be released.
-pub fn run(cx: &Cx, args: &DistArgs) -> Result<Outcome> {
+pub fn run(cx: &Cx, args: &DistArgs, builder: Option<BuilderChoice>) -> Result<Outcome> {
     let policy = policy(cx)?;
     let release = plan::resolve(cx, &policy)?;
     let rows: Vec<&Row> = release
@@ -41,7 +42,7 @@ pub fn run(cx: &Cx, args: &DistArgs) -> Result<Outcome> {
             release.version,
             row.base
         );
-        if of_base(cx, args, row, &stem, &out)? == Outcome::Findings {
+        if of_base(cx, args, builder, row, &stem, &out)? == Outcome::Findings {
             cx.ui.warn(&format!("{}: not fit for a release", row.base));
             outcome = Outcome::Findings;
         }
@@ -49,7 +50,14 @@ pub fn run(cx: &Cx, args: &DistArgs) -> Result<Outcome> {
     Ok(outcome)
 }
 
-fn of_base(cx: &Cx, args: &DistArgs, row: &Row, stem: &str, out: &Path) -> Result<Outcome> {
+fn of_base(
+    cx: &Cx,
+    args: &DistArgs,
+    builder: Option<BuilderChoice>,
+    row: &Row,
+    stem: &str,
+    out: &Path,
+) -> Result<Outcome> {
     let list = format!("{stem}{}", sums::LIST);
     // What an earlier run vouched for it does not vouch for any longer.
     match fs::remove_file(out.join(&list)) {
@@ -70,6 +78,7 @@ fn of_base(cx: &Cx, args: &DistArgs, row: &Row, stem: &str, out: &Path) -> Resul
                 Destination::OciLayout(layout.clone()),
                 Destination::DockerArchive(out.join(&archive).display().to_string()),
             ],
+            builder,
             ..ImageArgs::default()
         };
         if image::run(cx, &wanted)? == Outcome::Findings {

@@ -7,12 +7,13 @@ mod sums;
 use crate::cli::{CiArgs, CiStep, DistArgs, TestArgs};
 use crate::cx::Cx;
 use crate::error::Result;
+use crate::policy::BuilderChoice;
 use crate::verb::{Outcome, policy, test};
 
 /// Runs one step, or all of them for a change: the later ones also after an earlier one has failed.
 pub fn run(cx: &Cx, args: &CiArgs) -> Result<Outcome> {
     if let Some(step) = &args.step {
-        return run_step(cx, step);
+        return run_step(cx, step, args.builder);
     }
     let policy = policy(cx)?;
     let steps = [
@@ -30,7 +31,7 @@ pub fn run(cx: &Cx, args: &CiArgs) -> Result<Outcome> {
     let mut failed = Vec::new();
     for (name, step) in &steps {
         cx.ui.step("Running", &format!("cargo xtask ci {name}"));
-        match run_step(cx, step) {
+        match run_step(cx, step, args.builder) {
             Ok(Outcome::Fine) => {}
             Ok(Outcome::Findings) => failed.push(*name),
             Err(error) => {
@@ -46,7 +47,7 @@ pub fn run(cx: &Cx, args: &CiArgs) -> Result<Outcome> {
     Ok(Outcome::Findings)
 }
 
-fn run_step(cx: &Cx, step: &CiStep) -> Result<Outcome> {
+fn run_step(cx: &Cx, step: &CiStep, builder: Option<BuilderChoice>) -> Result<Outcome> {
     match step {
         CiStep::Lint => lint::run(cx),
         CiStep::Test => test::run(
@@ -56,7 +57,7 @@ fn run_step(cx: &Cx, step: &CiStep) -> Result<Outcome> {
                 args: Vec::new(),
             },
         ),
-        CiStep::Dist(args) => dist::run(cx, args),
+        CiStep::Dist(args) => dist::run(cx, args, builder),
         CiStep::Checksums { dir } => sums::collect(cx, dir),
     }
 }

@@ -209,6 +209,7 @@ fn image_args(policy: &Policy, args: &PushArgs) -> ImageArgs {
             true => policy.push.platforms.clone(),
             false => args.platforms.clone(),
         },
+        builder: args.builder,
         ..ImageArgs::default()
     }
 }
