@@ -165,7 +165,7 @@ fn tls_shows_and_wants_certificates() {
 }
 
 /// An `ssh` that logs its arguments and goes nowhere: it runs the command here, with this machine's engine.
-fn local_ssh(dir: &Path, socket: &Path) {
+pub fn local_ssh(dir: &Path, socket: &Path) {
     let script = format!(
         "#!/bin/sh\necho \"$@\" >>'{}'\nwhile [ \"$1\" != -- ]; do shift; done\nshift 2\n\
          DOCKER_HOST='unix://{}' exec sh -c \"$*\"\n",

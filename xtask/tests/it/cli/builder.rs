@@ -1,13 +1,11 @@
-//! The Docker builder. With an engine: from nothing to nothing, killed on the way, over TCP, and the same bytes as the host's. Without
-//! one: what docker/builder says is what xtask says.
+//! The Docker builder. Without an engine: what docker/builder says is what xtask says. With one: `story` goes from nothing to nothing,
+//! `same` compares bytes and images, `trouble` lets networks, disks and engines fail.
 
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::sync::Mutex;
 
-use serde_json::Value;
-use xtask::engine::{Connection, Endpoint};
+use xtask::engine::Connection;
 use xtask::plan::{CompilePlan, StdChoice, StdSource};
 use xtask::policy::Policy;
 use xtask::shell::{Command, Output, Shell};
@@ -15,11 +13,24 @@ use xtask::target::{Base, TARGETS};
 use xtask::toolchain::rust_std::Compiler;
 
 use super::{Workspace, code, script, xtask};
-use crate::engine::{certificates, port};
 use crate::require::{require, require_program};
+
+mod same;
+mod story;
+mod trouble;
 
 /// Of images, volumes and containers of these tests.
 const NAME: &str = "xtask-test";
+
+const IMAGE: [&str; 7] = [
+    "image",
+    "--builder",
+    "docker",
+    "--base",
+    "scratch",
+    "--platform",
+    "linux/amd64",
+];
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -29,24 +40,28 @@ fn policy() -> Policy {
     Policy::parse(&fs::read_to_string(repository().join("xtask.toml")).unwrap()).unwrap()
 }
 
-/// A fixture's workspace with the builder's files, whose images and caches have names of their own.
-fn workspace(name: &str) -> Workspace {
-    let workspace = Workspace::new();
+/// Gives a workspace the files of the builder, and its images and caches a name of their own.
+fn equip(workspace: &Workspace, name: &str) {
     for file in xtask::context::files(repository(), "docker/builder").unwrap() {
         if let xtask::oci::layer::EntryKind::File(bytes) = file.kind {
-            workspace.write(
-                &format!("docker/builder/{}", file.path),
-                std::str::from_utf8(&bytes).unwrap(),
-            );
-            if file.mode & 0o111 != 0 {
-                use std::os::unix::fs::PermissionsExt;
-                let path = workspace.path(&format!("docker/builder/{}", file.path));
-                fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-            }
+            let path = format!("docker/builder/{}", file.path);
+            workspace.write(&path, std::str::from_utf8(&bytes).unwrap());
+            executable(&workspace.path(&path), file.mode);
         }
     }
     workspace.write(".dockerignore", "target\n");
     workspace.edit("xtask.toml", "\nname = \"blog\"", &format!("\nname = \"{name}\""));
+}
+
+fn executable(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// A small workspace with the builder's files.
+fn workspace(name: &str) -> Workspace {
+    let workspace = Workspace::new();
+    equip(&workspace, name);
     workspace
 }
 
@@ -59,240 +74,31 @@ fn run(workspace: &Workspace, args: &[&str]) -> Command {
     }
 }
 
-const IMAGE: [&str; 7] = [
-    "image",
-    "--builder",
-    "docker",
-    "--base",
-    "scratch",
-    "--platform",
-    "linux/amd64",
-];
-
-/// These tests make a builder image and compile in it: ten minutes and more, on an engine whose containers reach the network. They
-/// run when they are asked for, `XTASK_TEST_BUILDER=1`; nothing else calls them.
-#[expect(clippy::print_stdout, reason = "shown with a failing test, as libtest does")]
 fn has_engine() -> bool {
-    if std::env::var_os("XTASK_TEST_BUILDER").is_none() {
-        println!("skipped: XTASK_TEST_BUILDER is not set");
-        return false;
-    }
     require("a Docker engine (DOCKER_HOST)", Connection::from_environment().is_ok())
+}
+
+/// What compiles in containers takes ten minutes and more, and runs when it is asked for: `XTASK_TEST_BUILDER=1`.
+#[expect(clippy::print_stdout, reason = "shown with a failing test, as libtest does")]
+fn is_asked_for() -> bool {
+    let asked = std::env::var_os("XTASK_TEST_BUILDER").is_some();
+    if !asked {
+        println!("skipped: XTASK_TEST_BUILDER is not set");
+    }
+    asked && has_engine()
+}
+
+/// The builder image for a workspace. Several tests want it, each by a name of its own: the first makes it, and the engine has its
+/// layers when the others ask.
+fn built(workspace: &Workspace) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    fine(&run(workspace, &["builder", "build"]).output().unwrap());
 }
 
 #[track_caller]
 fn fine(output: &Output) {
     assert_eq!(code(output), 0, "{}\n{}", output.text(), output.error_text());
-}
-
-fn status(workspace: &Workspace) -> Value {
-    let output = run(workspace, &["builder", "status", "--json"]).output().unwrap();
-    fine(&output);
-    serde_json::from_str(&output.text()).unwrap()
-}
-
-fn compiling(workspace: &Workspace) -> usize {
-    status(workspace)["containers"].as_array().unwrap().len()
-}
-
-/// Waits for something that takes as long as the machine needs.
-#[track_caller]
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(
-            start.elapsed() < Duration::from_secs(300),
-            "not within five minutes: {what}"
-        );
-        std::thread::sleep(Duration::from_millis(300));
-    }
-}
-
-/// What a program of the last image prints when it runs here.
-fn says(workspace: &Workspace) -> String {
-    let program = workspace.path("target/builder/x86_64-unknown-linux-musl/blog");
-    Shell::default().command(program).read().unwrap()
-}
-
-/// One test, because its parts share one builder image and its caches, and are about what one leaves to the next.
-#[test]
-fn a_builder_from_nothing_to_nothing() {
-    if !has_engine() {
-        return;
-    }
-    let workspace = workspace(NAME);
-    let image = || run(&workspace, &IMAGE).output().unwrap();
-
-    // Made, and a program with it.
-    let first = image();
-    fine(&first);
-    let log = first.error_text();
-    assert!(log.contains("Compiling blog v1.2.3"), "{log}");
-    assert_eq!(says(&workspace), "ok");
-    let found = status(&workspace);
-    assert_eq!(found["ready"], true, "{found}");
-    assert_eq!(found["caches"].as_array().unwrap().len(), 3, "{found}");
-    assert_eq!(found["containers"].as_array().unwrap().len(), 0, "{found}");
-
-    // Again: nothing is compiled, and the image is the same.
-    let again = image();
-    fine(&again);
-    assert_eq!(again.text(), first.text());
-    assert!(!again.error_text().contains("Compiling"), "{}", again.error_text());
-
-    // Without what the last run left here, cargo is asked, and finds everything done.
-    fs::remove_dir_all(workspace.path("target/builder")).unwrap();
-    let fresh = image();
-    fine(&fresh);
-    assert_eq!(fresh.text(), first.text());
-    assert!(
-        !fresh.error_text().contains("Compiling blog v"),
-        "{}",
-        fresh.error_text()
-    );
-
-    // A line is edited: that crate is compiled, whatever time the file says it is from.
-    workspace.edit("app/src/main.rs", "\"ok\"", "\"edited\"");
-    let source = fs::File::options()
-        .write(true)
-        .open(workspace.path("app/src/main.rs"))
-        .unwrap();
-    source
-        .set_modified(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1))
-        .unwrap();
-    let edited = image();
-    fine(&edited);
-    let log = edited.error_text();
-    assert_eq!(log.matches("   Compiling ").count(), 2, "ours and cargo's: {log}");
-    assert_eq!(says(&workspace), "edited");
-
-    // What cargo complains about arrives, and says where.
-    workspace.edit("app/src/main.rs", "println!", "printn!");
-    let output = image();
-    assert_eq!(code(&output), 2);
-    let log = output.error_text();
-    assert!(
-        log.contains("app/src/main.rs:3") && log.contains("could not compile blog"),
-        "{log}"
-    );
-    assert_eq!(compiling(&workspace), 0, "nothing is left");
-    workspace.edit("app/src/main.rs", "printn!", "println!");
-
-    stopped_on_the_way(&workspace);
-    over_tcp(&workspace);
-
-    // And nothing is left.
-    fine(&run(&workspace, &["builder", "prune", "--all"]).output().unwrap());
-    let found = status(&workspace);
-    assert_eq!(found["ready"], false, "{found}");
-    assert_eq!(
-        (
-            found["caches"].as_array().unwrap().len(),
-            found["images"].as_array().unwrap().len()
-        ),
-        (0, 0),
-        "{found}"
-    );
-}
-
-/// Ctrl-C, and death without a chance to clean up: the container ends, and the next run is right.
-fn stopped_on_the_way(workspace: &Workspace) {
-    workspace.write(
-        "app/build.rs",
-        "fn main() {\n    std::thread::sleep(std::time::Duration::from_secs(600));\n}\n",
-    );
-    for signal in [rustix::process::Signal::INT, rustix::process::Signal::KILL] {
-        let mut running = run(workspace, &IMAGE).spawn(Stdio::null(), Stdio::null()).unwrap();
-        until("a container that compiles", || compiling(workspace) == 1);
-        running.signal(signal).unwrap();
-        let status = running.wait().unwrap();
-        if signal == rustix::process::Signal::INT {
-            assert_eq!(status.code(), Some(2), "an error, not a death");
-            assert_eq!(compiling(workspace), 0, "gone when we are");
-        }
-        until("its end", || compiling(workspace) == 0);
-    }
-    fs::remove_file(workspace.path("app/build.rs")).unwrap();
-    workspace.edit("app/src/main.rs", "edited", "right");
-    fine(&run(workspace, &IMAGE).output().unwrap());
-    assert_eq!(says(workspace), "right");
-}
-
-/// An engine behind a port: nothing of the workspace is visible there, and it does not matter.
-fn over_tcp(workspace: &Workspace) {
-    let Endpoint::Unix(socket) = Connection::from_environment().unwrap().endpoint().clone() else {
-        return;
-    };
-    let port = port(&socket, None);
-    workspace.edit("app/src/main.rs", "right", "from afar");
-    let output = run(workspace, &IMAGE)
-        .env("DOCKER_HOST", format!("tcp://127.0.0.1:{port}"))
-        .output()
-        .unwrap();
-    fine(&output);
-    assert!(
-        output.error_text().contains(&format!("tcp://127.0.0.1:{port}")),
-        "{}",
-        output.error_text()
-    );
-    assert_eq!(says(workspace), "from afar");
-}
-
-/// A proxy that breaks TLS open with a certificate that nobody trusts, as a company's would without its certificate.
-fn untrusted_proxy() -> u16 {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let dir = tempfile::tempdir().unwrap();
-    let tls = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(certificates(dir.path(), "localhost")));
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    listener.set_nonblocking(true).unwrap();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            while let Ok((mut near, _)) = listener.accept().await {
-                let tls = tls.clone();
-                tokio::spawn(async move {
-                    let mut request = Vec::new();
-                    while !request.ends_with(b"\r\n\r\n") {
-                        let Ok(byte) = near.read_u8().await else { return };
-                        request.push(byte);
-                    }
-                    let _ = near.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await;
-                    drop(tls.accept(near).await);
-                });
-            }
-        });
-    });
-    port
-}
-
-#[test]
-fn an_authority_that_the_builder_does_not_know_is_told_with_the_next_step() {
-    if !has_engine() {
-        return;
-    }
-    // Caches of its own: std's crates have to be fetched.
-    let name = format!("{NAME}-untrusted");
-    let workspace = workspace(&name);
-    let output = run(&workspace, &["builder", "build"]).output().unwrap();
-    fine(&output);
-    let output = run(&workspace, &IMAGE)
-        .args(["--std", "source"])
-        .env("HTTPS_PROXY", format!("http://127.0.0.1:{}", untrusted_proxy()))
-        .env("CARGO_NET_RETRY", "0")
-        .output()
-        .unwrap();
-    assert_eq!(code(&output), 2);
-    let log = output.error_text();
-    assert!(
-        log.contains("hint: the builder does not trust who answers: SSL_CERT_FILE="),
-        "{log}"
-    );
-    fine(&run(&workspace, &["builder", "prune", "--all"]).output().unwrap());
 }
 
 #[test]
@@ -322,38 +128,6 @@ fn an_engine_that_is_not_there_is_named_with_the_other_builder() {
         "{}",
         output.error_text()
     );
-}
-
-/// The real program, with SQLite and all its crates: the same file and the same image from both builders.
-#[test]
-fn the_blog_is_the_same_from_both_builders() {
-    if !has_engine() || !crate::chain::can_provision() {
-        return;
-    }
-    let root = repository();
-    let temp = tempfile::tempdir().unwrap();
-    let made = |builder: &str| {
-        let to = format!("oci:{}", temp.path().join(builder).display());
-        let output = Shell::default()
-            .command(env!("CARGO_BIN_EXE_xtask"))
-            .current_dir(root)
-            .env("XTASK_CACHE_DIR", crate::chain::cache_dir())
-            .args(["image", "--base", "scratch", "--builder", builder, "--to", &to])
-            .output()
-            .unwrap();
-        fine(&output);
-        output.text().rsplit_once('@').unwrap().1.to_owned()
-    };
-    let host = made("host");
-    let docker = made("docker");
-    let triple = "arm-unknown-linux-musleabihf";
-    let program = |path: &str| xtask::oci::Digest::of(&fs::read(root.join(path)).unwrap());
-    assert_eq!(
-        program(&format!("target/{triple}/release/blog")),
-        program(&format!("target/builder/{triple}/blog")),
-        "the programs differ"
-    );
-    assert_eq!(host, docker, "the same program gave different images");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::require::require_program;
 
 use super::{Workspace, fine};
 
-const SERVER: &str = r#"//! A server of one sentence.
+pub const SERVER: &str = r#"//! A server of one sentence.
 use std::io::{Read, Write};
 
 fn main() -> std::io::Result<()> {
