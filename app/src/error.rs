@@ -101,7 +101,8 @@ impl AppError {
         response
     }
 
-    fn add_headers(&self, response: &mut HttpResponse) {
+    /// Those that go with the error, whatever its body is.
+    pub fn add_headers(&self, response: &mut HttpResponse) {
         let headers = response.headers_mut();
         match self {
             Self::SignInFirst => {

@@ -2,7 +2,7 @@
 //!
 //! `cli` reads the command line, `command` has one module a command, `startup` runs the server,
 //! `envelope` is around every answer, `routes` answers requests, `domain` holds the values that are valid once they exist,
-//! `words` is the interface in each of its languages,
+//! `micropub` says what programs mean that post, `words` is the interface in each of its languages,
 //! `db` is the only module that talks to SQLite, `auth` decides who may write.
 
 pub mod archive;
@@ -21,6 +21,7 @@ pub mod import;
 pub mod listen;
 pub mod media;
 pub mod metrics;
+pub mod micropub;
 pub mod page_cache;
 pub mod routes;
 pub mod schedule;

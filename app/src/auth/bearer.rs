@@ -61,6 +61,8 @@ impl ApiKey {
 /// A program that may do something.
 #[derive(Debug, Clone)]
 pub struct Program {
+    /// Of its token.
+    pub id: i64,
     pub scopes: Scopes,
 }
 
@@ -121,6 +123,7 @@ pub async fn program_of(request: &HttpRequest, field: Option<&str>) -> Result<Pr
         }
     }
     Ok(Program {
+        id: token.id,
         scopes: Scopes::parse(&token.scopes),
     })
 }

@@ -93,35 +93,42 @@ impl FromRequest for Form {
     type Future = Pin<Box<dyn Future<Output = Result<Self, AppError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let kind = request
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok());
-        let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
-        let is_form = kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded");
-        let length = request
-            .headers()
-            .get(header::CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok());
-        let announced = length.and_then(|length| length.parse::<u64>().ok()).unwrap_or_default();
-        let limits = state(request).map(|state| state.limits);
-        let payload = web::Payload::from_request(request, payload);
+        let is_form = content_type(request).eq_ignore_ascii_case("application/x-www-form-urlencoded");
+        let request = request.clone();
+        let payload = web::Payload::from_request(&request, payload);
         Box::pin(async move {
             if !is_form {
                 return Err(AppError::NotAForm);
             }
-            let limits = limits?;
-            if announced > limits.form_bytes as u64 {
-                return Err(AppError::TooLarge);
-            }
             let payload = payload.await.map_err(|_| AppError::BadRequest)?;
-            match timeout(limits.body_time, payload.to_bytes_limited(limits.form_bytes)).await {
-                Ok(Ok(Ok(bytes))) => Ok(Self::parse(&bytes)),
-                Ok(Ok(Err(_))) => Err(AppError::BadRequest),
-                Ok(Err(_)) => Err(AppError::TooLarge),
-                Err(_) => Err(AppError::TooSlow),
-            }
+            Ok(Self::parse(&body(&request, payload).await?))
         })
+    }
+}
+
+/// What the request says its body is, without parameters; empty when it does not say.
+pub fn content_type(request: &HttpRequest) -> &str {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim()
+}
+
+/// A body that is at most as large and takes at most as long as a form may.
+///
+/// # Errors
+/// `TooLarge`, `TooSlow`, `BadRequest` when it ends too early.
+pub async fn body(request: &HttpRequest, payload: web::Payload) -> Result<web::Bytes, AppError> {
+    let limits = state(request)?.limits;
+    let announced = request.headers().get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|announced| announced > limits.form_bytes as u64) {
+        return Err(AppError::TooLarge);
+    }
+    match timeout(limits.body_time, payload.to_bytes_limited(limits.form_bytes)).await {
+        Ok(Ok(Ok(bytes))) => Ok(bytes),
+        Ok(Ok(Err(_))) => Err(AppError::BadRequest),
+        Ok(Err(_)) => Err(AppError::TooLarge),
+        Err(_) => Err(AppError::TooSlow),
     }
 }
 

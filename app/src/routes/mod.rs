@@ -6,6 +6,7 @@ pub mod feeds;
 pub mod form;
 pub mod health;
 pub mod media;
+pub mod micropub;
 pub mod multipart;
 pub mod page;
 pub mod posts;

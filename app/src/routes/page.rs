@@ -23,6 +23,8 @@ pub struct Shell<'a> {
     pub style: &'static str,
     /// The configured address; empty when there is none.
     pub base: &'a str,
+    /// Whether programs may post at this address.
+    pub takes_programs: bool,
     /// The token for the owner's forms; `None` for readers.
     pub csrf: Option<String>,
     /// Whether there is a place to sign in at, and somebody who might.
@@ -66,6 +68,7 @@ impl<'a> Shell<'a> {
             zone: state.zone,
             site: &state.title,
             style: style::path(),
+            takes_programs: state.audience == Audience::Everybody,
             signs_in: owner.is_none() && state.audience == Audience::Everybody,
             csrf: owner.map(|owner| owner.0.csrf()),
         }

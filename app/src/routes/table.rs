@@ -5,7 +5,7 @@ use std::future::ready;
 
 use actix_web::{HttpResponse, guard, web};
 
-use super::{access, feeds, health, media, not_found, reading, session, style, writing};
+use super::{access, feeds, health, media, micropub, not_found, reading, session, style, writing};
 use crate::error::AppError;
 use crate::listen::Audience;
 
@@ -103,6 +103,8 @@ pub const WRITING: &[Route] = routes! {
     "/admin/two-factor" get access::two_factor::show, post access::two_factor::change;
     "/admin/status" get access::status::show;
     "/admin/metrics" get access::metrics::show;
+    "/micropub" get micropub::get, post micropub::post;
+    "/micropub/media", post micropub::media::post;
 };
 
 /// Registers the routes. The owner's come first: no page of a reader's can take their addresses.

@@ -13,7 +13,7 @@ use crate::app::{PASSWORD, TestApp, login, program, signal, write};
 use crate::http::{self, Browser, Response, raw};
 
 /// The blog with a listener for readers and one for the owner.
-fn two() -> (TestApp, Browser) {
+pub fn two() -> (TestApp, Browser) {
     let app = TestApp::start_with(&["--listen", "127.0.0.2:0"]);
     let log = app.log_with("serves=readers");
     let line = log.lines().find(|line| line.contains("serves=readers")).unwrap();

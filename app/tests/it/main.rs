@@ -16,6 +16,7 @@ mod limits;
 mod listeners;
 mod look;
 mod media;
+mod micropub;
 mod public;
 mod python;
 mod reading;

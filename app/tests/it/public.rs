@@ -37,7 +37,9 @@ fn secrets_are_on_no_page() {
                 .replace("&amp;", "&")
                 .replace("&#38;", "&");
             let link = link.strip_prefix("http://example.onion").unwrap_or(&link).to_owned();
-            if link.starts_with('/') && !link.contains("lang=") && !seen.contains(&link) {
+            // For programs, which bring a token.
+            let is_page = link.starts_with('/') && link != "/micropub";
+            if is_page && !link.contains("lang=") && !seen.contains(&link) {
                 seen.push(link);
             }
         }
@@ -327,6 +329,23 @@ for path, body in pages:
         "/search?q=%22%3C",
         "/login",
         "/nothing",
+        "/admin",
+        "/admin/new",
+        "/admin/new?reply_to=4",
+        "/admin/posts/6/edit",
+        "/admin/posts/10/edit",
+        "/admin/posts/6/delete",
+        "/admin/posts/15/purge",
+        "/admin/posts/11/history",
+        "/admin/drafts",
+        "/admin/scheduled",
+        "/admin/pages",
+        "/admin/trash",
+        "/admin/media",
+        "/admin/sessions",
+        "/admin/tokens",
+        "/admin/two-factor",
+        "/admin/status",
     ] {
         pages.push((path.to_owned(), get(&app, path).body));
         let page = owner.get(path);

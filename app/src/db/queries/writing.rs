@@ -174,6 +174,14 @@ pub fn create(connection: &mut SqliteConnection, new: &NewPost, now: Stamp) -> Q
     })
 }
 
+/// Whether something was posted under this key.
+pub fn knows_key(connection: &mut SqliteConnection, key: &[u8; 16]) -> QueryResult<bool> {
+    let found = compose_keys::table
+        .find(key.as_slice())
+        .select(compose_keys::created_at);
+    Ok(found.first::<i64>(connection).optional()?.is_some())
+}
+
 /// What the other rows forbid.
 fn refusal(connection: &mut SqliteConnection, id: Option<i64>, content: &Content) -> QueryResult<Option<Problem>> {
     if let Some(slug) = &content.slug {
