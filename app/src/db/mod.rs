@@ -27,6 +27,8 @@ use lock::Lock;
 const READERS: usize = 2;
 /// Posts whose text for the search is made anew in one transaction.
 const SEARCH_BATCH: i64 = 100;
+/// In bytes: after a full disk this much must be free before the blog calls itself well.
+const ROOM: u64 = 256 << 10;
 
 #[derive(Clone)]
 pub struct Db(Arc<Inner>);
@@ -168,6 +170,19 @@ impl Db {
         }
     }
 
+    /// What an error of a file beside the database means: that nothing can be saved, if the disk did it. As long as that
+    /// is so, every look at the blog's health tries whether it is over.
+    pub fn file_error(&self, error: std::io::Error) -> AppError {
+        let Some(trouble) = Trouble::of_file(&error) else {
+            return AppError::Internal(Box::new(error));
+        };
+        let before = lock(&self.0.trouble).replace(trouble);
+        if before != Some(trouble) {
+            tracing::error!(error = %error, "{}: an image was not saved, reading goes on", trouble.word());
+        }
+        AppError::ReadOnly
+    }
+
     /// What keeps changes from being saved, if the last one was not.
     pub fn trouble(&self) -> Option<Trouble> {
         *lock(&self.0.trouble)
@@ -180,6 +195,12 @@ impl Db {
         }
         let db = self.clone();
         let tried = web::block(move || {
+            // The smallest of changes may fit where no post does.
+            if let Err(error) = has_room(&db.0.path)
+                && Trouble::of_file(&error).is_some()
+            {
+                return Err(db.file_error(error));
+            }
             db.change(|connection| {
                 diesel::update(schema::site::table)
                     .set(schema::site::created_at.eq(schema::site::created_at))
@@ -334,6 +355,20 @@ fn prepare(connection: &mut SqliteConnection, path: &str) -> Result<(), Failure>
     let uuid = random::uuid().map_err(|error| Failure::fatal(error.to_string()))?;
     queries::site::create(connection, &uuid, Stamp::now())
         .map_err(|error| Failure::fatal(format!("cannot write to the database {path}: {error}")))
+}
+
+/// Whether the disk of the database has room for a few posts. What is taken is given back at once; nothing is written.
+fn has_room(path: &str) -> std::io::Result<()> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    use rustix::io::Errno;
+    let path = format!("{path}.room");
+    let file = std::fs::File::create(&path)?;
+    std::fs::remove_file(&path)?;
+    match fallocate(&file, FallocateFlags::empty(), 0, ROOM) {
+        // Not every file system can say.
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A panic elsewhere leaves a connection usable: SQLite rolls back what was not committed.

@@ -37,6 +37,18 @@ impl Trouble {
         }
     }
 
+    /// The same of a file that is no database: an image. Nothing for errors of any other kind.
+    pub fn of_file(error: &std::io::Error) -> Option<Self> {
+        use rustix::io::Errno;
+        match Errno::from_io_error(error)? {
+            // EFBIG: no file of this process may grow further (RLIMIT_FSIZE).
+            Errno::NOSPC | Errno::DQUOT | Errno::FBIG => Some(Self::Full),
+            Errno::IO => Some(Self::Io),
+            Errno::ROFS => Some(Self::ReadOnly),
+            _ => None,
+        }
+    }
+
     /// diesel passes on SQLite's words and not its numbers (sqlite3ErrStr in main.c).
     fn of_message(message: &str) -> Option<Self> {
         let known = [
@@ -58,6 +70,22 @@ mod tests {
 
     fn error(message: &str) -> Error {
         Error::DatabaseError(DatabaseErrorKind::Unknown, Box::new(message.to_owned()))
+    }
+
+    #[test]
+    fn files_have_the_same_troubles() {
+        let of = |number| Trouble::of_file(&std::io::Error::from_raw_os_error(number));
+        // As in errno.h of Linux.
+        for (number, trouble) in [
+            (28, Trouble::Full),
+            (122, Trouble::Full),
+            (5, Trouble::Io),
+            (30, Trouble::ReadOnly),
+        ] {
+            assert_eq!(of(number), Some(trouble));
+        }
+        assert_eq!(of(2), None);
+        assert_eq!(Trouble::of_file(&std::io::Error::other("no number")), None);
     }
 
     #[test]

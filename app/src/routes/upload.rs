@@ -49,7 +49,7 @@ pub fn is_multipart(request: &HttpRequest) -> bool {
 /// with what was typed.
 ///
 /// # Errors
-/// `NotAForm`, `BadRequest`, `TooLarge`, `TooSlow`; `Internal` when a file cannot be written.
+/// `NotAForm`, `BadRequest`, `TooLarge`, `TooSlow`; `ReadOnly` when the disk does not take a file.
 pub async fn receive(
     request: &HttpRequest,
     payload: web::Payload,
@@ -156,7 +156,9 @@ impl Receiver<'_> {
                     let store = self.state.media.clone();
                     Part::File(Incoming {
                         name: shown(&name),
-                        file: web::block(move || store.incoming()).await?.map_err(internal)?,
+                        file: web::block(move || store.incoming())
+                            .await?
+                            .map_err(|error| self.state.db.file_error(error))?,
                         bytes: 0,
                         pending: Vec::new(),
                     })
@@ -181,7 +183,7 @@ impl Receiver<'_> {
                 if incoming.bytes <= self.state.media.limits.bytes {
                     incoming.pending.extend(bytes);
                     if incoming.pending.len() >= PIECE {
-                        incoming.write().await?;
+                        incoming.write(self.state).await?;
                     }
                 }
             }
@@ -199,7 +201,7 @@ impl Receiver<'_> {
                     let bytes = incoming.bytes;
                     Err(Refused::TooManyBytes { bytes, limit })
                 } else {
-                    incoming.write().await?;
+                    incoming.write(self.state).await?;
                     keep(self.state, incoming.file).await?
                 };
                 let name = incoming.name;
@@ -211,17 +213,18 @@ impl Receiver<'_> {
 }
 
 impl Incoming {
-    async fn write(&mut self) -> Result<(), AppError> {
-        let mut file = self.file.try_clone().map_err(internal)?;
+    async fn write(&mut self, state: &AppState) -> Result<(), AppError> {
+        let failed = |error| state.db.file_error(error);
+        let mut file = self.file.try_clone().map_err(failed)?;
         let bytes = std::mem::take(&mut self.pending);
-        web::block(move || file.write_all(&bytes)).await?.map_err(internal)
+        web::block(move || file.write_all(&bytes)).await?.map_err(failed)
     }
 }
 
 /// Cleans the image in `file`, gives it its name, and makes its row. Nothing is left of one that is refused.
 ///
 /// # Errors
-/// `Internal`, when the disk or the database does not take it.
+/// `ReadOnly`, when the disk or the database does not take it.
 pub async fn keep(state: &AppState, mut file: File) -> Result<Result<Medium, Refused>, AppError> {
     let store = state.media.clone();
     let cleaned = web::block(move || {
@@ -231,14 +234,14 @@ pub async fn keep(state: &AppState, mut file: File) -> Result<Result<Medium, Ref
     let ready = match cleaned.await? {
         Ok(ready) => ready,
         Err(Failed::Refused(refused)) => return Ok(Err(refused)),
-        Err(Failed::Io(error)) => return Err(internal(error)),
+        Err(Failed::Io(error)) => return Err(state.db.file_error(error)),
     };
     let store = state.media.clone();
     let stored = state.db.write(move |connection| match store.publish(&ready) {
         Ok(()) => queries::media::insert(connection, &ready, Stamp::now()).map(Ok),
         Err(error) => Ok(Err(error)),
     });
-    stored.await?.map(Ok).map_err(internal)
+    stored.await?.map(Ok).map_err(|error| state.db.file_error(error))
 }
 
 /// The next bytes of the body.
@@ -250,8 +253,4 @@ async fn piece(payload: &mut web::Payload) -> Option<Result<Bytes, actix_web::er
 fn shown(name: &str) -> String {
     let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
     name.chars().filter(|c| !c.is_control()).take(80).collect()
-}
-
-fn internal(error: std::io::Error) -> AppError {
-    AppError::Internal(Box::new(error))
 }

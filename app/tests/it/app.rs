@@ -26,6 +26,8 @@ pub fn program() -> Command {
             command.env_remove(name);
         }
     }
+    // What it costs to guess a password is not what most tests are about.
+    command.env("BLOG_PASSWORD_COST", "1M:1");
     command
 }
 
@@ -39,7 +41,11 @@ impl TestApp {
     }
 
     pub fn start_in(directory: TempDir, options: &[&str], password: Option<&str>) -> Self {
-        let mut command = program();
+        Self::start_as(program(), directory, options, password)
+    }
+
+    /// The same for a command that ends as the program: its process becomes the program's.
+    pub fn start_as(mut command: Command, directory: TempDir, options: &[&str], password: Option<&str>) -> Self {
         command.arg("--database").arg(directory.path().join("blog.db"));
         command
             // The same place twice: one listener for everybody. Of options given twice the last one counts.

@@ -11,6 +11,7 @@ mod crash;
 mod data;
 mod durability;
 mod feed;
+mod full_disk;
 mod http;
 mod limits;
 mod listeners;
