@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::auth::password::Cost;
 use crate::cli::Failure;
 use crate::domain::Zone;
 use crate::listen::{Audience, Listen};
@@ -119,6 +120,8 @@ pub struct Settings {
     /// What times are shown in.
     pub zone: Zone,
     pub owner_password: Option<OwnerPassword>,
+    /// Of hashes that are made from now on.
+    pub password_cost: Cost,
     pub limits: Limits,
     pub backup: BackupSettings,
     /// Every setting with its source, in the order of [`TABLE`].
@@ -281,6 +284,7 @@ impl Settings {
             lang: Preference::default(),
             zone: Zone::default(),
             owner_password: None,
+            password_cost: Cost { memory: 1, passes: 1 },
             limits: Limits {
                 workers: 0,
                 connections: 0,

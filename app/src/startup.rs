@@ -1,5 +1,6 @@
 //! The server: what it shares, how it starts and how it stops. `routes::table` has the addresses.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use actix_web::{App, HttpRequest, HttpServer, middleware, web};
 
 use tokio::sync::Notify;
 
-use crate::auth::password::{self, NewPassword};
+use crate::auth::password::{self, Cost, NewPassword};
 use crate::auth::throttle::Throttle;
 use crate::backup;
 use crate::cli::Failure;
@@ -40,6 +41,9 @@ pub struct AppState {
     pub base_url: String,
     pub admin_url: String,
     pub secure_cookie: bool,
+    pub password_cost: Cost,
+    /// Where backups lie, if this blog makes any.
+    pub backups: Option<PathBuf>,
     pub lang: Preference,
     pub zone: Zone,
     pub limits: Limits,
@@ -75,6 +79,8 @@ impl AppState {
             base_url: settings.base_url.clone(),
             admin_url: settings.admin_url.clone(),
             secure_cookie: settings.secure_cookie,
+            password_cost: settings.password_cost,
+            backups: settings.backup.to.clone(),
             lang: settings.lang,
             zone: settings.zone,
             limits: settings.limits,
@@ -149,7 +155,7 @@ fn make_first_owner(db: &Db, settings: &Settings) -> Result<(), Failure> {
     }
     match &settings.owner_password {
         Some(typed) => {
-            let hash = password::hash(&NewPassword::parse(&typed.0)?)?;
+            let hash = password::hash(&NewPassword::parse(&typed.0)?, settings.password_cost)?;
             db.set_owner(&hash)?;
             tracing::info!("owner password set from BLOG_OWNER_PASSWORD");
         }

@@ -75,11 +75,12 @@ async fn examine(state: &AppState, typed: Typed) -> Result<bool, AppError> {
         .db
         .read(|connection| Ok((owner::password_hash(connection)?, second_factor::get(connection)?)))
         .await?;
+    let cost = state.password_cost;
     // The code is looked at even when the password is wrong: how long the answer takes tells nothing.
     let examined = web::block(move || {
-        let right = password::verify(&typed.password, hash.as_deref());
+        let right = password::verify(&typed.password, hash.as_deref(), cost);
         let renewed = match &hash {
-            Some(hash) if right && password::is_outdated(hash) => NewPassword::known(typed.password),
+            Some(hash) if right && password::is_outdated(hash, cost) => NewPassword::known(typed.password),
             _ => None,
         };
         let factor = match second {
@@ -90,7 +91,7 @@ async fn examine(state: &AppState, typed: Typed) -> Result<bool, AppError> {
                 None => None,
             },
         };
-        (right, factor, renewed.map(|password| password::hash(&password)))
+        (right, factor, renewed.map(|password| password::hash(&password, cost)))
     });
     let (right, factor, renewed) = examined.await?;
     let Some(factor) = factor.filter(|_| right) else {

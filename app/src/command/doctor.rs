@@ -4,10 +4,12 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::findings::Findings;
 use super::{Command, Operands};
 use crate::archive::sync_parent;
+use crate::auth::password::{self, Cost, NewPassword};
 use crate::backup;
 use crate::cli::{Failure, Invocation, Outcome};
 use crate::db::connection;
@@ -33,6 +35,8 @@ pub const COMMAND: Command = Command {
 const EARLIEST: i64 = 1_767_225_600;
 /// Below this the next post may be the last.
 const LITTLE: u64 = 16 << 20;
+/// A sign-in that takes longer is worth a word.
+const SLOW: Duration = Duration::from_secs(5);
 
 fn run(invocation: &Invocation) -> Result<Outcome, Failure> {
     let settings = invocation.settings()?;
@@ -43,6 +47,7 @@ fn run(invocation: &Invocation) -> Result<Outcome, Failure> {
     disk(&settings, &mut findings);
     clock(now, newest, &mut findings);
     backups(&settings, now, &mut findings);
+    password(settings.password_cost, &mut findings)?;
     addresses(&settings, &mut findings);
     findings.print(invocation.json)
 }
@@ -256,6 +261,35 @@ fn backups(settings: &Settings, now: Stamp, findings: &mut Findings) {
             "they help after a mistake, not after the disk's death: choose another disk",
         );
     }
+}
+
+/// What signing in takes on this machine, with the password that it would be.
+fn password(cost: Cost, findings: &mut Findings) -> Result<(), Failure> {
+    let example = NewPassword::parse("only to see how long it takes")?;
+    let started = Instant::now();
+    password::hash(&example, cost)?;
+    let took = started.elapsed();
+    let (seconds, tenths) = (took.as_secs(), took.subsec_millis() / 100);
+    let text = format!(
+        "checking one takes {seconds}.{tenths} s and {} MB here (BLOG_PASSWORD_COST={cost})",
+        u64::from(cost.memory) * 1_048_576 / 1_000_000
+    );
+    if cost.is_weak() {
+        findings.warn(
+            "password",
+            format!("{text}, which makes guessing cheap for whoever has a copy of the database"),
+            "OWASP's least are 19M:2, 12M:3, 9M:4 and 7M:5; with less, take a password of six random words",
+        );
+    } else if took >= SLOW {
+        findings.warn(
+            "password",
+            format!("{text}, and one is checked at a time"),
+            "it is the price of a sign-in, which lasts for weeks; 7M:5 takes as long and less memory",
+        );
+    } else {
+        findings.ok("password", text);
+    }
+    Ok(())
 }
 
 /// Behind Tor nothing but this machine needs to reach the blog.

@@ -62,7 +62,7 @@ fn set(invocation: &Invocation) -> Result<Outcome, Failure> {
             "pipe it in with --password-stdin, or set BLOG_OWNER_PASSWORD",
         ));
     };
-    let hash = password::hash(&NewPassword::parse(&typed)?)?;
+    let hash = password::hash(&NewPassword::parse(&typed)?, settings.password_cost)?;
     Db::open(&settings.database)?.set_owner(&hash)?;
     cli::print("The password is set; everyone is signed out.\n")?;
     Ok(Outcome::Fine)

@@ -1,6 +1,6 @@
 //! The one list of settings.
 
-use super::value::{bytes, hosts, lang, listen, mode, number, seconds, span, title, url, yes_or_no, zone};
+use super::value::{bytes, cost, hosts, lang, listen, mode, number, seconds, span, title, url, yes_or_no, zone};
 use super::{OwnerPassword, Setting};
 
 /// Every setting, in the order in which people read of them.
@@ -109,6 +109,15 @@ pub const TABLE: &[Setting] = &[
             "owner-password",
             "TEXT",
             "password of the owner, for the first start and for `owner set`",
+        )
+    },
+    Setting {
+        default: "19M:2",
+        set: |settings, text| cost(text).map(|value| settings.password_cost = value),
+        ..flag(
+            "password-cost",
+            "MEMORY:PASSES",
+            "what checking a password costs; the next sign-in applies it",
         )
     },
     Setting {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Problem;
+use crate::auth::password::Cost;
 use crate::domain::Zone;
 use crate::listen::Listen;
 use crate::words::Preference;
@@ -33,6 +34,19 @@ pub fn listen(text: &str) -> Result<Listen, Problem> {
             "write an IP address and a port, as in 127.0.0.1:8080 or [::1]:8080; or unix:PATH; or off",
         )
     })
+}
+
+/// `19M:2`.
+pub fn cost(text: &str) -> Result<Cost, Problem> {
+    Cost::parse(text).map_or_else(
+        || {
+            wrong(
+                format!("`{text}` is not the cost of a password"),
+                "write memory and passes, as in 19M:2 or 7M:5; `blog doctor` says how long it takes here",
+            )
+        },
+        Ok,
+    )
 }
 
 /// Permissions in octal.

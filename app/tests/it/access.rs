@@ -184,6 +184,27 @@ fn tokens_allow_what_is_ticked_until_they_are_revoked() {
 }
 
 #[test]
+fn another_cost_of_passwords_holds_from_the_next_sign_in_on() {
+    let mut app = TestApp::start();
+    let hash = "SELECT password_hash AS value FROM owner";
+    assert!(app.rows(hash).contains("$m=1024,t=1,p=1$"), "{}", app.rows(hash));
+    let signed_in = app.owner();
+    app.terminate();
+    let directory = std::mem::replace(&mut app.directory, tempfile::tempdir().unwrap());
+    let app = TestApp::start_in(directory, &["--password-cost", "2M:3"], None);
+    assert_eq!(login(&mut app.reader(), "not the password").status, 403);
+    assert!(app.rows(hash).contains("$m=1024,"), "a wrong password changes nothing");
+    app.owner();
+    assert!(app.rows(hash).contains("$m=2048,t=3,p=1$"), "{}", app.rows(hash));
+    let mut before = Browser {
+        address: app.address.clone(),
+        ..signed_in
+    };
+    assert_eq!(before.get("/admin").status, 200, "nobody is signed out by it");
+    app.owner();
+}
+
+#[test]
 fn a_clock_that_lags_behind_the_newest_post_is_not_believed() {
     use diesel::connection::SimpleConnection;
     use diesel::prelude::*;
