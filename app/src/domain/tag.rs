@@ -1,6 +1,7 @@
 //! Tags: `#ラズパイ` in a text, `ラズパイ` in a list, one folded spelling in addresses.
 
 use super::fold::fold;
+use super::percent;
 
 /// In characters of the folded name.
 const LONGEST: usize = 60;
@@ -46,15 +47,7 @@ impl Tag {
 
 /// The address of the tag with this folded name.
 pub fn path(folded: &str) -> String {
-    let mut path = String::from("/tags/");
-    for byte in folded.bytes() {
-        if byte.is_ascii_alphanumeric() || byte == b'_' {
-            path.push(char::from(byte));
-        } else {
-            path.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    path
+    format!("/tags/{}", percent::encode_but(folded, b"_"))
 }
 
 /// Adds a tag unless it is there in some spelling.

@@ -1,6 +1,8 @@
 //! Addresses of the blog as files of a tree that opens without a server: what each address is called there, and pages
 //! whose links lead from file to file.
 
+use crate::domain::percent;
+
 /// Addresses that need a server: nothing in the mirror leads there.
 const NEED_A_SERVER: [&str; 7] = [
     "/login",
@@ -127,26 +129,8 @@ fn escaped(text: &str) -> String {
 
 /// `%E3%81%82` becomes あ; what is no text stays as it is.
 fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, behind)) = rest.split_first() {
-        let hex = (*first == b'%').then(|| behind.get(..2)).flatten();
-        let value = hex
-            .and_then(|hex| std::str::from_utf8(hex).ok())
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match value {
-            Some(value) => {
-                bytes.push(value);
-                rest = &behind[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = behind;
-            }
-        }
-    }
     // A name of a file: nothing that leads elsewhere.
-    let name = String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned());
+    let name = String::from_utf8(percent::decode(text.as_bytes())).unwrap_or_else(|_| text.to_owned());
     let parts: Vec<&str> = name
         .split('/')
         .filter(|part| !matches!(*part, "" | "." | ".."))
@@ -156,15 +140,7 @@ fn decoded(text: &str) -> String {
 
 /// A file's name as a link.
 fn encoded(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
+    percent::encode_but(name, b"-._~/")
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use actix_web::http::header;
 use actix_web::rt::time::timeout;
 use actix_web::{FromRequest, HttpRequest, web};
 
+use crate::domain::percent;
 use crate::error::AppError;
 use crate::startup::state;
 
@@ -65,24 +66,11 @@ impl Form {
 
 /// What is not UTF-8 becomes a visible replacement character: a form never fails because of one byte.
 fn decode(text: &[u8]) -> String {
-    let digit = |at: usize| text.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(byte) = text.get(at) {
-        at += 1;
-        match byte {
-            b'+' => bytes.push(b' '),
-            b'%' => match (digit(at), digit(at + 1)) {
-                (Some(high), Some(low)) => {
-                    bytes.push(u8::try_from(high * 16 + low).unwrap_or_default());
-                    at += 2;
-                }
-                _ => bytes.push(b'%'),
-            },
-            byte => bytes.push(*byte),
-        }
-    }
-    match String::from_utf8(bytes) {
+    let spaced: Vec<u8> = text
+        .iter()
+        .map(|byte| if *byte == b'+' { b' ' } else { *byte })
+        .collect();
+    match String::from_utf8(percent::decode(&spaced)) {
         Ok(text) => text,
         Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
     }

@@ -5,8 +5,9 @@ use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 
 use super::posts::find;
+use super::transfer::{self, PostRow, RevisionRow};
 use crate::db::models::Post;
-use crate::db::schema::{compose_keys, post_tags, posts, revisions, tags};
+use crate::db::schema::{compose_keys, post_tags, posts, tags};
 use crate::domain::{Content, Kind, Problem, Stamp, State, Tag};
 
 /// How long a sent form is remembered; nobody presses "back" after that.
@@ -30,31 +31,25 @@ pub fn insert(connection: &mut SqliteConnection, new: &FullPost) -> QueryResult<
     let content = &new.content;
     let thread = content.reply_to.map(|id| thread_of(connection, id)).transpose()?;
     let seconds = |stamp: Option<Stamp>| stamp.map(|stamp| stamp.0);
-    let id = diesel::insert_into(posts::table)
-        .values((
-            (
-                posts::uuid.eq(&new.uuid),
-                posts::kind.eq(content.kind),
-                posts::state.eq(new.state),
-                posts::visibility.eq(content.visibility),
-                posts::title.eq(&content.title),
-                posts::slug.eq(&content.slug),
-                posts::link.eq(&content.link),
-                posts::lang.eq(&content.lang),
-                posts::body.eq(&content.body),
-            ),
-            (
-                posts::created_at.eq(new.created_at.0),
-                posts::published_at.eq(seconds(new.published_at)),
-                posts::edited_at.eq(seconds(new.edited_at)),
-                posts::deleted_at.eq(seconds(new.deleted_at)),
-                posts::pinned_at.eq(seconds(new.pinned_at)),
-                posts::reply_to.eq(content.reply_to),
-                posts::thread.eq(thread),
-            ),
-        ))
-        .returning(posts::id)
-        .get_result::<i64>(connection)?;
+    let row = PostRow {
+        uuid: new.uuid.clone(),
+        kind: content.kind,
+        state: new.state,
+        visibility: content.visibility,
+        title: content.title.clone(),
+        slug: content.slug.clone(),
+        link: content.link.clone(),
+        lang: content.lang.clone(),
+        body: content.body.clone(),
+        created_at: new.created_at.0,
+        published_at: seconds(new.published_at),
+        edited_at: seconds(new.edited_at),
+        deleted_at: seconds(new.deleted_at),
+        pinned_at: seconds(new.pinned_at),
+        reply_to: content.reply_to,
+        thread,
+    };
+    let id = transfer::insert(connection, &row, None)?;
     set_tags(connection, id, &content.tags)?;
     Ok(id)
 }
@@ -319,15 +314,13 @@ pub fn update(connection: &mut SqliteConnection, id: i64, edit: &Edit, now: Stam
     let rewritten = (&content.title, &content.link, &content.body) != (&old.title, &old.link, &old.body);
     let moment = latest.max(post.updated_at());
     if rewritten {
-        diesel::insert_into(revisions::table)
-            .values((
-                revisions::post_id.eq(id),
-                revisions::title.eq(&old.title),
-                revisions::link.eq(&old.link),
-                revisions::body.eq(&old.body),
-                revisions::replaced_at.eq(moment.0),
-            ))
-            .execute(connection)?;
+        let replaced = RevisionRow {
+            title: old.title.clone(),
+            link: old.link.clone(),
+            body: old.body.clone(),
+            replaced_at: moment.0,
+        };
+        transfer::add_revision(connection, id, &replaced)?;
     }
     // Readers have seen only what was published before.
     let edited_at = if rewritten && post.state == State::Published && state == State::Published {
@@ -368,16 +361,8 @@ pub fn set_tags(connection: &mut SqliteConnection, id: i64, wanted: &[Tag]) -> Q
         .load::<i64>(connection)?;
     diesel::delete(post_tags::table.filter(post_tags::post_id.eq(id))).execute(connection)?;
     for tag in wanted {
-        diesel::insert_or_ignore_into(tags::table)
-            .values((tags::folded.eq(&tag.folded), tags::name.eq(&tag.name)))
-            .execute(connection)?;
-        let tag_id = tags::table
-            .filter(tags::folded.eq(&tag.folded))
-            .select(tags::id)
-            .first::<i64>(connection)?;
-        diesel::insert_or_ignore_into(post_tags::table)
-            .values((post_tags::post_id.eq(id), post_tags::tag_id.eq(tag_id)))
-            .execute(connection)?;
+        let tag_id = transfer::make_tag(connection, &tag.folded, &tag.name)?;
+        transfer::tag(connection, id, tag_id)?;
     }
     for tag_id in had {
         drop_unused(connection, tag_id)?;
