@@ -5,6 +5,7 @@ use std::time::Instant;
 use actix_web::Error;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 
@@ -33,6 +34,26 @@ fn add_headers(headers: &mut HeaderMap) {
         if !headers.contains_key(&name) {
             headers.insert(name, HeaderValue::from_static(value));
         }
+    }
+}
+
+/// After a form the owner goes on in the language of its page.
+fn carry_language(response: &mut ServiceResponse<BoxBody>) {
+    let choice = choice(response.request());
+    if !choice.asked || response.status() != StatusCode::SEE_OTHER {
+        return;
+    }
+    let location = response.headers().get(header::LOCATION);
+    let Some(path) = location
+        .and_then(|to| to.to_str().ok())
+        .filter(|to| to.starts_with('/'))
+    else {
+        return;
+    };
+    let mark = if path.contains('?') { '&' } else { '?' };
+    let to = format!("{path}{mark}lang={}", choice.lang.code());
+    if let Ok(to) = HeaderValue::from_str(&to) {
+        response.headers_mut().insert(header::LOCATION, to);
     }
 }
 
@@ -70,6 +91,7 @@ pub async fn around(
         let page = error.page(Shell::new(state(response.request())?, None, choice(response.request())));
         response = response.into_response(page);
     }
+    carry_language(&mut response);
     let headers = response.headers_mut();
     add_headers(headers);
     if readers {

@@ -1,6 +1,6 @@
 //! A post as pages and feeds show it.
 
-use crate::db::models::Attached;
+use crate::db::models::{Attached, Post};
 use crate::db::queries::reading::Shown;
 use crate::domain::markup::{self, Place};
 use crate::domain::{Kind, Stamp, Visibility, Zone, tag};
@@ -107,7 +107,12 @@ impl Entry {
             entry.excerpt = Some(excerpt);
             return entry;
         }
-        let html = markup::html_at(&shown.post.body, Place::LIST);
+        Self::among(shown, zone)
+    }
+
+    /// Whole, among others.
+    pub fn among(shown: Shown, zone: Zone) -> Self {
+        let html = markup::html_at(&shown.post.body, Place::listed(shown.post.title.is_some()));
         Self::new(shown, zone, html, 2)
     }
 
@@ -126,11 +131,7 @@ impl Entry {
             id: post.id,
             path: path(post.id, &post.uuid, post.kind, post.visibility, post.slug.as_deref()),
             label: post.title.clone().unwrap_or_else(|| label(&post.body, &shown.images)),
-            lang: post.lang.clone().unwrap_or_else(|| {
-                Lang::guess(&format!("{}{}", post.title.as_deref().unwrap_or_default(), post.body))
-                    .code()
-                    .to_owned()
-            }),
+            lang: language(&post),
             kind: post.kind,
             html,
             excerpt: None,
@@ -155,6 +156,15 @@ impl Entry {
     pub fn is_private(&self) -> bool {
         self.visibility == Visibility::Private
     }
+}
+
+/// What a post is written in: what its owner said, or what it looks like.
+pub fn language(post: &Post) -> String {
+    post.lang.clone().unwrap_or_else(|| {
+        Lang::guess(&format!("{}{}", post.title.as_deref().unwrap_or_default(), post.body))
+            .code()
+            .to_owned()
+    })
 }
 
 /// Where readers find a post. A private one has an address, too, which answers the owner alone.

@@ -95,6 +95,24 @@ impl<'a> Shell<'a> {
         Lang::ALL
     }
 
+    /// Behind an address without a query: the language the reader chose.
+    pub fn with_lang(&self) -> &'static str {
+        match (self.choice.asked, self.choice.lang) {
+            (false, _) => "",
+            (true, Lang::En) => "?lang=en",
+            (true, Lang::Ja) => "?lang=ja",
+        }
+    }
+
+    /// Behind an address with one.
+    pub fn and_lang(&self) -> &'static str {
+        match (self.choice.asked, self.choice.lang) {
+            (false, _) => "",
+            (true, Lang::En) => "&lang=en",
+            (true, Lang::Ja) => "&lang=ja",
+        }
+    }
+
     /// An address on this blog, with the language the reader chose.
     pub fn to(&self, path: &str) -> String {
         if !self.choice.asked {

@@ -175,3 +175,46 @@ fn the_stylesheet_may_be_kept_for_ever() {
     assert!(!style.body.contains("url(") && !style.body.contains("@import"));
     assert_eq!(reader.get("/style-0000000000000000.css").status, 404);
 }
+
+#[test]
+fn a_post_leads_to_those_beside_it() {
+    let app = TestApp::start();
+    let mut owner = app.owner();
+    for text in ["the first", "二番目の投稿 #tag", "the third"] {
+        crate::app::write(&mut owner, text);
+    }
+    let first = app.reader().get("/posts/1").body;
+    assert!(
+        first.contains("rel=\"prev\" href=\"/posts/2\"") && !first.contains("rel=\"next\""),
+        "{first}"
+    );
+    assert!(first.contains("<span lang=\"ja\" dir=\"auto\">二番目"), "{first}");
+    let second = app.reader().get("/posts/2?lang=en").body;
+    assert!(second.contains("rel=\"prev\" href=\"/posts/3?lang=en\""), "{second}");
+    assert!(second.contains("rel=\"next\" href=\"/posts/1?lang=en\""), "{second}");
+    // What is not in lists is not beside anything, and nothing is beside it.
+    app.change("UPDATE posts SET visibility = 'unlisted' WHERE id = 2");
+    let uuid = app.rows("SELECT uuid AS value FROM posts WHERE id = 2");
+    assert!(!app.reader().get(&format!("/u/{uuid}")).body.contains("rel=\"prev\""));
+    assert!(
+        app.reader()
+            .get("/posts/1?lang=en")
+            .body
+            .contains("rel=\"prev\" href=\"/posts/3?lang=en\"")
+    );
+}
+
+#[test]
+fn headings_have_no_gaps() {
+    let app = TestApp::start();
+    let mut owner = app.owner();
+    crate::app::write(&mut owner, "## in a note\n\n#### deeper");
+    let levels = |path: &str| {
+        let page = app.reader().get(path).body;
+        let main = page.split("<body>").nth(1).unwrap();
+        let found = main.split("<h").skip(1).filter_map(|rest| rest[..1].parse::<u8>().ok());
+        found.collect::<Vec<_>>()
+    };
+    assert_eq!(levels("/"), [1, 2, 3]);
+    assert_eq!(levels("/posts/1"), [1, 2, 3]);
+}

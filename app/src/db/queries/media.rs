@@ -64,23 +64,20 @@ pub fn attach(connection: &mut SqliteConnection, post: i64, images: &[(Hash, Str
     diesel::delete(post_media::table.filter(post_media::post_id.eq(post))).execute(connection)?;
     for (position, (hash, alt)) in (0_i64..).zip(images) {
         let medium = find(connection, hash)?.ok_or(diesel::result::Error::NotFound)?;
-        diesel::insert_into(post_media::table)
-            .values((
-                post_media::post_id.eq(post),
-                post_media::position.eq(position),
-                post_media::media_id.eq(medium.id),
-                post_media::alt.eq(alt),
-            ))
-            .execute(connection)?;
+        super::transfer::attach(connection, post, position, medium.id, alt)?;
     }
     Ok(())
 }
 
+/// Whether a post that shows `attached` shows these, in this order and with these words.
+pub fn are(attached: &[Attached], images: &[(Hash, String)]) -> bool {
+    let same = |(image, (hash, alt)): (&Attached, &(Hash, String))| image.medium.hash() == *hash && image.alt == *alt;
+    attached.len() == images.len() && attached.iter().zip(images).all(same)
+}
+
 /// The same for an edit. Other images than before are an edit, which readers of feeds are told of.
 pub fn replace(connection: &mut SqliteConnection, post: i64, images: &[(Hash, String)], now: Stamp) -> QueryResult<()> {
-    let before = of_post(connection, post)?;
-    let same = |(image, (hash, alt)): (&Attached, &(Hash, String))| image.medium.hash() == *hash && image.alt == *alt;
-    if before.len() == images.len() && before.iter().zip(images).all(same) {
+    if are(&of_post(connection, post)?, images) {
         return Ok(());
     }
     attach(connection, post, images)?;

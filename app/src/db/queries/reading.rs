@@ -116,6 +116,20 @@ pub fn tagged(
         .load(connection)
 }
 
+/// The listed posts right after and right before one, as lists have them: newer, older.
+pub fn beside(connection: &mut SqliteConnection, at: Cursor) -> QueryResult<(Option<Post>, Option<Post>)> {
+    let newer = posts::table
+        .filter(Listed)
+        .filter(posts::published_at.ge(at.published_at.0))
+        .filter(posts::published_at.gt(at.published_at.0).or(posts::id.gt(at.id)))
+        .order((posts::published_at.asc(), posts::id.asc()))
+        .select(Post::as_select())
+        .first(connection)
+        .optional()?;
+    let older = page(connection, Span::ALWAYS, Some(at), 1)?.pop();
+    Ok((newer, older))
+}
+
 /// The pinned posts, the one pinned last first.
 pub fn pinned(connection: &mut SqliteConnection) -> QueryResult<Vec<Post>> {
     posts::table

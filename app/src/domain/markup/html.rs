@@ -28,6 +28,7 @@ pub fn html_at(text: &str, place: Place<'_>) -> String {
         alt: None,
         aligned: Vec::new(),
         cell: 0,
+        outline: Vec::new(),
     };
     walk(text, |part| writer.part(part));
     writer.out.truncate(writer.out.trim_end().len());
@@ -56,6 +57,8 @@ struct Writer<'a> {
     alt: Option<(String, String, usize)>,
     aligned: Vec<Alignment>,
     cell: usize,
+    /// The levels of the headings, as typed, that the text is under.
+    outline: Vec<HeadingLevel>,
 }
 
 impl Writer<'_> {
@@ -87,7 +90,7 @@ impl Writer<'_> {
             // `dir=auto` keeps text that runs right to left, or tries to, inside its own paragraph.
             Tag::Paragraph => self.tag("<p dir=\"auto\">", "</p>\n"),
             Tag::Heading { level, .. } => {
-                let level = heading(level, self.place.heading);
+                let level = self.heading(level);
                 self.out.push_str(&format!("<h{level} dir=\"auto\">"));
                 Open::Heading(level)
             }
@@ -153,6 +156,15 @@ impl Writer<'_> {
             }
             Some(Open::Nothing) | None => {}
         }
+    }
+
+    /// A heading is one level below the one that it is under, however many signs its author chose: whoever goes from
+    /// heading to heading finds no gap, also where a text begins with `##`.
+    fn heading(&mut self, typed: HeadingLevel) -> u8 {
+        while self.outline.pop_if(|above| *above >= typed).is_some() {}
+        self.outline.push(typed);
+        let below = u8::try_from(self.outline.len() - 1).unwrap_or(u8::MAX);
+        self.place.heading.saturating_add(below).min(6)
     }
 
     fn tag(&mut self, start: &str, end: &'static str) -> Open {
@@ -312,18 +324,6 @@ impl Writer<'_> {
 }
 
 /// The first heading of the text becomes `first`, and nothing is deeper than h6.
-fn heading(level: HeadingLevel, first: u8) -> u8 {
-    let below = match level {
-        HeadingLevel::H1 => 0,
-        HeadingLevel::H2 => 1,
-        HeadingLevel::H3 => 2,
-        HeadingLevel::H4 => 3,
-        HeadingLevel::H5 => 4,
-        HeadingLevel::H6 => 5,
-    };
-    (first + below).min(6)
-}
-
 fn escape(out: &mut String, text: &str) {
     for c in text.chars() {
         match c {
@@ -521,8 +521,12 @@ mod tests {
 
     #[test]
     fn blocks() {
-        assert_eq!(html("# a\n## b\n###### c"), {
-            "<h3 dir=\"auto\">a</h3>\n<h4 dir=\"auto\">b</h4>\n<h6 dir=\"auto\">c</h6>"
+        assert_eq!(html("# a\n## b\n###### c\n## d"), {
+            "<h3 dir=\"auto\">a</h3>\n<h4 dir=\"auto\">b</h4>\n<h5 dir=\"auto\">c</h5>\n<h4 dir=\"auto\">d</h4>"
+        });
+        // Whoever begins with `##`, as in a file that has a title above, gets no gap below the title.
+        assert_eq!(html_at("## a\n### b\n## c\n# d", Place::PAGE), {
+            "<h2 dir=\"auto\">a</h2>\n<h3 dir=\"auto\">b</h3>\n<h2 dir=\"auto\">c</h2>\n<h2 dir=\"auto\">d</h2>"
         });
         assert!(html_at("# a", Place::PAGE).starts_with("<h2 "));
         assert_eq!(

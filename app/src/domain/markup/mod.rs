@@ -28,7 +28,7 @@ pub struct Place<'a> {
     pub base: &'a str,
     /// The address of the post below `base`: away from its page, `#here` is a place in the post.
     pub permalink: &'a str,
-    /// What `#` becomes: 2 below a title that is the page's h1, 3 in a list of posts.
+    /// What the highest heading becomes: 2 below a title that is the page's h1, 3 in a list of posts with titles.
     pub heading: u8,
 }
 
@@ -45,6 +45,11 @@ impl<'a> Place<'a> {
         permalink: "",
         heading: 3,
     };
+
+    /// A list of posts, for one that has a title there or has none: headings follow on what is above them.
+    pub fn listed(has_title: bool) -> Place<'static> {
+        if has_title { Self::LIST } else { Self::PAGE }
+    }
 
     /// A feed: readers do not know where `/posts/1` is, so addresses are whole if the blog knows its own.
     pub fn feed(base: &'a str, permalink: &'a str) -> Self {

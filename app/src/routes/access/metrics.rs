@@ -7,8 +7,10 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use crate::auth::Owner;
 use crate::auth::bearer;
 use crate::auth::scope::Scope;
+use crate::backup;
 use crate::clock;
 use crate::db::queries::counts::{self, Counts};
+use crate::domain::Stamp;
 use crate::error::AppError;
 use crate::metrics::resident_bytes;
 use crate::routes::Answer;
@@ -40,13 +42,17 @@ pub struct Figures {
     pub resident_bytes: Option<u64>,
     pub clock_behind_seconds: i64,
     pub is_read_only: bool,
+    /// When the newest backup was made; `None` where there is none, or none is asked for.
+    pub last_backup: Option<Stamp>,
 }
 
 impl Figures {
     pub async fn collect(state: &AppState) -> Result<Self, AppError> {
         let counts = state.db.read(counts::all).await?;
         let db = state.db.clone();
-        let database_bytes = web::block(move || db.bytes()).await?;
+        let backups = state.backups.clone();
+        let newest = move || Some(backup::list(&backups?).ok()?.last()?.made_at);
+        let (database_bytes, last_backup) = web::block(move || (db.bytes(), newest())).await?;
         Ok(Self {
             counts,
             database_bytes,
@@ -55,6 +61,7 @@ impl Figures {
             resident_bytes: resident_bytes(),
             clock_behind_seconds: clock::behind().unwrap_or(0),
             is_read_only: state.db.trouble().is_some(),
+            last_backup,
         })
     }
 
@@ -132,6 +139,15 @@ impl Figures {
         );
         let read_only = one(u64::from(self.is_read_only));
         family("blog_read_only", "gauge", "1 while nothing can be written.", &read_only);
+        if let Some(made) = self.last_backup {
+            let made = one(number(made.0));
+            family(
+                "blog_last_backup_timestamp_seconds",
+                "gauge",
+                "When the newest backup was made, in seconds since 1970.",
+                &made,
+            );
+        }
         text
     }
 }

@@ -55,6 +55,14 @@ pub async fn show(state: web::Data<AppState>, owner: Owner) -> Answer {
             words.database,
             megabytes(i64::try_from(figures.database_bytes).unwrap_or(i64::MAX)),
         ),
+        (
+            words.last_backup,
+            match (&state.backups, figures.last_backup) {
+                (None, _) => words.no_backups.to_owned(),
+                (Some(_), None) => words.never.to_owned(),
+                (Some(_), made) => super::moment(made, shell.zone),
+            },
+        ),
         (words.responses, responses.join(", ")),
         (
             words.running_for,

@@ -7,14 +7,16 @@ use super::{moved, newest, render};
 use crate::auth::Visitor;
 use crate::db::models::Post;
 use crate::db::queries::{posts, reading};
-use crate::domain::markup::{self, Place};
-use crate::domain::{Kind, State, Visibility};
+use crate::domain::{Kind, State, Visibility, markup};
 use crate::error::AppError;
 use crate::routes::Answer;
 use crate::routes::entry::{self, Entry};
 use crate::routes::page::Shell;
 use crate::routes::posts::PostId;
 use crate::startup::AppState;
+
+/// In characters, of a post that is named beside another.
+const LABEL: usize = 40;
 
 #[derive(Template)]
 #[template(path = "post.html")]
@@ -26,6 +28,31 @@ struct PostPage<'a> {
     title: String,
     /// Its place in `entries`.
     at: usize,
+    /// Of the posts in lists, those next to this one.
+    newer: Option<Beside>,
+    older: Option<Beside>,
+}
+
+/// Where "newer" or "older" leads.
+struct Beside {
+    path: String,
+    /// Its title, or how it begins; empty when it is an image alone.
+    label: String,
+    lang: String,
+}
+
+impl Beside {
+    fn of(post: &Post) -> Self {
+        let label = match &post.title {
+            Some(title) => title.clone(),
+            None => markup::excerpt(&post.body, LABEL),
+        };
+        Self {
+            path: path(post),
+            lang: entry::language(post),
+            label,
+        }
+    }
 }
 
 /// `GET /posts/{id}`
@@ -115,18 +142,29 @@ async fn show(request: HttpRequest, state: web::Data<AppState>, visitor: Visitor
     super::answer(&request, &state, &visitor, key, async |menu| {
         let id = post.id;
         let unlisted = post.visibility != Visibility::Public;
-        let thread = state
+        let (thread, newer, older) = state
             .db
             .read(move |connection| {
+                let is_listed = post.state == State::Published
+                    && post.visibility == Visibility::Public
+                    && post.deleted_at().is_none()
+                    && post.kind != Kind::Page;
+                let (newer, older) = if is_listed {
+                    reading::beside(connection, post.cursor())?
+                } else {
+                    (None, None)
+                };
                 let mut thread = reading::thread(connection, &post, unlisted)?;
                 // A page, and what only the owner sees, stand alone.
                 if thread.iter().all(|other| other.id != post.id) {
                     thread = vec![post];
                 }
-                reading::shown(connection, thread)
+                Ok((reading::shown(connection, thread)?, newer, older))
             })
             .await?;
-        let modified = newest(&thread);
+        // The page changes with its neighbours, too.
+        let beside = newer.iter().chain(&older).map(Post::updated_at).max();
+        let modified = newest(&thread).max(beside);
         let alone = thread.len() == 1;
         let entries: Vec<Entry> = thread
             .into_iter()
@@ -136,14 +174,15 @@ async fn show(request: HttpRequest, state: web::Data<AppState>, visitor: Visitor
                     entry.current = !alone;
                     return entry;
                 }
-                let html = markup::html_at(&shown.post.body, Place::LIST);
-                Entry::new(shown, state.zone, html, 2)
+                Entry::among(shown, state.zone)
             })
             .collect();
         let at = entries.iter().position(|entry| entry.id == id).unwrap_or_default();
         let page = PostPage {
             title: entries.get(at).map(|entry| entry.label.clone()).unwrap_or_default(),
             at,
+            newer: newer.as_ref().map(Beside::of),
+            older: older.as_ref().map(Beside::of),
             entries,
             shell: Shell::reading(&state, &visitor, menu),
         };

@@ -71,20 +71,10 @@ pub async fn create(state: web::Data<AppState>, sent: OwnerUpload) -> Answer {
             Ok(parsed)
         }
     });
-    let (content, date) = match parsed {
-        Ok(parsed) => parsed,
-        Err(problems) => {
-            sheet.problems = problems;
-            return compose::show(StatusCode::UNPROCESSABLE_ENTITY, &state, &owner, sheet);
-        }
+    let (content, date) = match super::accepted(&mut sheet, parsed, pressed) {
+        Ok(accepted) => accepted,
+        Err(status) => return compose::show(status, &state, &owner, sheet),
     };
-    if sheet.image_problem.is_some() {
-        return compose::show(StatusCode::UNPROCESSABLE_ENTITY, &state, &owner, sheet);
-    }
-    if pressed == Pressed::Preview {
-        sheet.preview = Some(content);
-        return compose::show(StatusCode::OK, &state, &owner, sheet);
-    }
     let new = NewPost {
         key,
         form_hash: fields::hash(&form, &images),

@@ -7,6 +7,7 @@ use askama::Template;
 use super::edit::load;
 use super::shelf::Item;
 use crate::auth::{Owner, OwnerForm};
+use crate::db::models::Post;
 use crate::db::queries::trash;
 use crate::domain::{Stamp, markup};
 use crate::error::AppError;
@@ -33,23 +34,45 @@ pub struct Confirm<'a> {
     pub html: String,
 }
 
+/// What is asked about a post.
+#[derive(Debug)]
+pub struct Question {
+    pub question: &'static str,
+    pub explanation: &'static str,
+    /// What is done to it: the last part of an address.
+    pub action: &'static str,
+    pub button: &'static str,
+}
+
+impl Confirm<'_> {
+    pub fn page(state: &AppState, owner: &Owner, post: &Post, ask: fn(&Writing) -> Question) -> Answer {
+        let shell = Shell::owner(state, owner);
+        let words = &shell.words.writing;
+        let asked = ask(words);
+        let page = Confirm {
+            words,
+            csrf: owner.0.csrf(),
+            question: asked.question,
+            explanation: asked.explanation,
+            action: format!("/admin/posts/{}/{}", post.id, asked.action),
+            button: asked.button,
+            cancel: super::address_of(post),
+            item: Item::new(post, &shell),
+            html: markup::html(&post.body),
+            shell,
+        };
+        page::render(StatusCode::OK, &page)
+    }
+}
+
 pub async fn ask(state: web::Data<AppState>, id: PostId, owner: Owner) -> Answer {
     let post = load(&state, id).await?.post;
-    let shell = Shell::owner(&state, &owner);
-    let words = &shell.words.writing;
-    let page = Confirm {
-        words,
-        csrf: owner.0.csrf(),
+    Confirm::page(&state, &owner, &post, |words| Question {
         question: words.delete_question,
         explanation: words.delete_explanation,
-        action: format!("/admin/posts/{}/delete", post.id),
+        action: "delete",
         button: words.delete,
-        cancel: super::address_of(&post),
-        item: Item::new(&post, &shell),
-        html: markup::html(&post.body),
-        shell,
-    };
-    page::render(StatusCode::OK, &page)
+    })
 }
 
 /// A post that is in the trash already is what was asked for: a form sent twice ends in the same place.

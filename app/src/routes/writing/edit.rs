@@ -2,6 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::web;
+use sha2::{Digest, Sha256};
 
 use super::compose::{self, Other, Purpose, Sheet};
 use super::fields::{self, Pressed};
@@ -9,7 +10,7 @@ use crate::auth::{Owner, OwnerUpload};
 use crate::db::models::Attached;
 use crate::db::queries::media;
 use crate::db::queries::writing::{self, Current, Edit, Updated};
-use crate::domain::Stamp;
+use crate::domain::{Stamp, hex};
 use crate::error::AppError;
 use crate::routes::Answer;
 use crate::routes::media::Images;
@@ -25,6 +26,18 @@ pub async fn load(state: &AppState, id: PostId) -> Result<Current, AppError> {
         .ok_or(AppError::NotFound)
 }
 
+/// Of text, dates and images: a form that was shown before any of them changed is one that has not seen the change.
+fn version(current: &Current, images: &[Attached]) -> String {
+    let mut hash = Sha256::new();
+    for image in images {
+        hash.update(image.medium.hash());
+        hash.update((image.alt.len() as u64).to_le_bytes());
+        hash.update(&image.alt);
+    }
+    let images: [u8; 32] = hash.finalize().into();
+    format!("{}.{}", current.version(), hex::encode(&images[..6]))
+}
+
 fn purpose(current: &Current, version: String) -> Purpose {
     Purpose::Edit {
         id: current.post.id,
@@ -37,8 +50,9 @@ fn purpose(current: &Current, version: String) -> Purpose {
 pub async fn edit(state: web::Data<AppState>, id: PostId, owner: Owner) -> Answer {
     let current = load(&state, id).await?;
     let typed = fields::of_post(&current, state.zone);
-    let mut sheet = Sheet::new(purpose(&current, current.version()), &typed);
-    sheet.images = Images::of_post(attached(&state, id).await?);
+    let images = attached(&state, id).await?;
+    let mut sheet = Sheet::new(purpose(&current, version(&current, &images)), &typed);
+    sheet.images = Images::of_post(images);
     compose::show(StatusCode::OK, &state, &owner, sheet)
 }
 
@@ -51,48 +65,52 @@ pub async fn update(state: web::Data<AppState>, id: PostId, sent: OwnerUpload) -
     let current = load(&state, id).await?;
     let (typed, pressed) = (fields::typed(&form), Pressed::of(&form));
     // A program may leave it out, and means the post as it is now.
-    let version = form.get("version").map(ToOwned::to_owned);
-    let shown = version.clone().unwrap_or_else(|| current.version());
+    let sent = form.get("version").map(ToOwned::to_owned);
+    let before = attached(&state, id).await?;
+    let shown = sent.clone().unwrap_or_else(|| version(&current, &before));
     let mut sheet = Sheet::new(purpose(&current, shown), &typed);
     // A form without the fields for images says nothing about them.
     let speaks = form.get("images").is_some() || !uploads.is_empty();
     sheet.images = if speaks {
         Images::read(&state, &form, uploads, &owner.1.lang.words().media).await?
     } else {
-        Images::of_post(attached(&state, id).await?)
+        Images::of_post(before)
     };
     let images = sheet.images.attached();
     if let Some(status) = super::images_first(&mut sheet, pressed, &owner) {
         return compose::show(status, &state, &owner, sheet);
     }
-    let (content, date) = match fields::parse(&typed, pressed, current.post.date(), state.zone) {
-        Ok(parsed) => parsed,
-        Err(problems) => {
-            sheet.problems = problems;
-            return compose::show(StatusCode::UNPROCESSABLE_ENTITY, &state, &owner, sheet);
-        }
+    let parsed = fields::parse(&typed, pressed, current.post.date(), state.zone);
+    let (content, date) = match super::accepted(&mut sheet, parsed, pressed) {
+        Ok(accepted) => accepted,
+        Err(status) => return compose::show(status, &state, &owner, sheet),
     };
-    if sheet.image_problem.is_some() {
-        return compose::show(StatusCode::UNPROCESSABLE_ENTITY, &state, &owner, sheet);
-    }
-    if pressed == Pressed::Preview {
-        sheet.preview = Some(content);
-        return compose::show(StatusCode::OK, &state, &owner, sheet);
-    }
+    let text_version = sent.as_deref().and_then(|sent| sent.split('.').next());
     let edit = Edit {
-        version,
+        version: text_version.map(ToOwned::to_owned),
         content,
         intent: pressed.intent(),
         date,
     };
-    let updated = state
+    let (updated, now) = state
         .db
         .write(move |connection| {
+            // Another window has changed the images, to others than this form has.
+            if speaks && let Some((_, seen)) = sent.as_deref().and_then(|sent| sent.split_once('.')) {
+                let now = media::of_post(connection, id.0)?;
+                let Some(current) = Current::load(connection, id.0)? else {
+                    return Ok((Updated::NotFound, now));
+                };
+                let unseen = !version(&current, &now).ends_with(seen);
+                if unseen && !media::are(&now, &images) {
+                    return Ok((Updated::Conflict(Box::new(current)), now));
+                }
+            }
             let updated = writing::update(connection, id.0, &edit, Stamp::now())?;
             if matches!(updated, Updated::Saved(_) | Updated::Same(_)) {
                 media::replace(connection, id.0, &images, Stamp::now())?;
             }
-            Ok(updated)
+            Ok((updated, media::of_post(connection, id.0)?))
         })
         .await?;
     match updated {
@@ -105,7 +123,7 @@ pub async fn update(state: web::Data<AppState>, id: PostId, sent: OwnerUpload) -
             sheet.other = Some(Other::of(&saved.post));
             sheet.notice = owner.1.lang.words().writing.saved_meanwhile;
             // With the version that was just shown: saving now is a decision.
-            sheet.purpose = purpose(&saved, saved.version());
+            sheet.purpose = purpose(&saved, version(&saved, &now));
             compose::show(StatusCode::CONFLICT, &state, &owner, sheet)
         }
         Updated::Refused(problem) => {

@@ -18,7 +18,7 @@ use self::compose::Sheet;
 use self::fields::Pressed;
 use crate::auth::Owner;
 use crate::db::models::Post;
-use crate::domain::{Kind, State, Visibility};
+use crate::domain::{Content, Kind, Problem, Stamp, State, Visibility};
 
 /// What is wrong with the images of a form goes onto its page. A status: there is nothing to do but to show it again.
 fn images_first(sheet: &mut Sheet<'_>, pressed: Pressed, owner: &Owner) -> Option<StatusCode> {
@@ -34,6 +34,26 @@ fn images_first(sheet: &mut Sheet<'_>, pressed: Pressed, owner: &Owner) -> Optio
     } else {
         StatusCode::OK
     })
+}
+
+/// The post and its date, if they are to be saved. A status: the form is shown again, with what is wrong or as a preview.
+fn accepted(
+    sheet: &mut Sheet<'_>,
+    parsed: Result<(Content, Option<Stamp>), Vec<Problem>>,
+    pressed: Pressed,
+) -> Result<(Content, Option<Stamp>), StatusCode> {
+    let (content, date) = parsed.map_err(|problems| {
+        sheet.problems = problems;
+        StatusCode::UNPROCESSABLE_ENTITY
+    })?;
+    if sheet.image_problem.is_some() {
+        return Err(StatusCode::UNPROCESSABLE_ENTITY);
+    }
+    if pressed == Pressed::Preview {
+        sheet.preview = Some(content);
+        return Err(StatusCode::OK);
+    }
+    Ok((content, date))
 }
 
 /// Where its owner finds a post.

@@ -1,16 +1,13 @@
 //! `GET` and `POST /admin/posts/{id}/purge`: out of the trash for good.
 
-use actix_web::http::StatusCode;
 use actix_web::web;
 
-use super::discard::Confirm;
-use super::shelf::Item;
+use super::discard::{Confirm, Question};
 use crate::auth::{Owner, OwnerForm};
 use crate::db::queries::{posts, trash};
-use crate::domain::markup;
 use crate::error::AppError;
 use crate::routes::Answer;
-use crate::routes::page::{self, Shell};
+use crate::routes::page;
 use crate::routes::posts::PostId;
 use crate::startup::AppState;
 
@@ -21,21 +18,12 @@ pub async fn ask(state: web::Data<AppState>, id: PostId, owner: Owner) -> Answer
         // First things first.
         return Ok(page::redirect(&format!("/admin/posts/{}/delete", post.id)));
     }
-    let shell = Shell::owner(&state, &owner);
-    let words = &shell.words.writing;
-    let page = Confirm {
-        words,
-        csrf: owner.0.csrf(),
+    Confirm::page(&state, &owner, &post, |words| Question {
         question: words.purge_question,
         explanation: words.purge_explanation,
-        action: format!("/admin/posts/{}/purge", post.id),
+        action: "purge",
         button: words.purge,
-        cancel: "/admin/trash".to_owned(),
-        item: Item::new(&post, &shell),
-        html: markup::html(&post.body),
-        shell,
-    };
-    page::render(StatusCode::OK, &page)
+    })
 }
 
 /// What is gone already is what was asked for; what is not in the trash stays.

@@ -291,22 +291,40 @@ fn a_full_disk_leaves_nothing_behind() {
 fn the_running_blog_makes_backups_by_itself() {
     let place = filled();
     let safe = place.path("safe");
-    let app = TestApp::start_in(
-        place.directory,
-        &[
-            "--backup-dir",
-            safe.to_str().unwrap(),
-            "--backup-every",
-            "1m",
-            "--backup-keep",
-            "3",
-        ],
-        None,
+    let plan = blog::backup::Plan {
+        database: place.database(),
+        media: blog::media::Store::beside(place.database().to_str().unwrap()),
+        to: safe.clone(),
+        keep: 2,
+    };
+    let every = Duration::from_secs(3600);
+    let made = || names(&safe).iter().filter(|name| name.ends_with(".sha256")).count();
+    assert_eq!(blog::backup::timer::first(&plan, every), Duration::from_secs(60));
+    for count in [1, 2, 2] {
+        assert_eq!(blog::backup::timer::tick(&plan, every), every);
+        assert_eq!(made(), count, "the oldest go");
+    }
+    assert!(blog::backup::timer::first(&plan, every) > Duration::from_secs(3500));
+
+    let directory = safe.to_str().unwrap();
+    let app = TestApp::start_in(place.directory, &["--backup-dir", directory], Some(PASSWORD));
+    app.log_with("backups are planned");
+    let mut owner = app.owner();
+    let figures = owner.get("/admin/metrics").body;
+    let seconds = figures.split("\nblog_last_backup_timestamp_seconds ").nth(1).unwrap();
+    let seconds: i64 = seconds.lines().next().unwrap().parse().unwrap();
+    let age = blog::domain::Stamp::now().0 - seconds;
+    assert!((0..600).contains(&age), "{age}");
+    assert!(
+        owner
+            .get("/admin/status")
+            .body
+            .contains(&blog::domain::Stamp(seconds).human())
     );
-    // The first one comes after a minute; the log tells that it was planned.
-    app.log_with("backups");
-    assert!(!safe.exists() || names(&safe).iter().all(|name| !name.ends_with(".db")));
-    std::thread::sleep(Duration::from_millis(1));
+    let without = TestApp::start();
+    let mut owner = without.owner();
+    assert!(!owner.get("/admin/metrics").body.contains("blog_last_backup"));
+    assert!(owner.get("/admin/status").body.contains("the blog makes none"));
 }
 
 #[test]

@@ -147,3 +147,35 @@ fn an_edit_changes_images() {
     assert_eq!(app.rows("SELECT edited_at IS NULL AS value FROM posts"), "1");
     assert!(app.reader().get("/posts/1").body.contains("alt=\"two\""));
 }
+
+/// Two windows with the same post: the second does not undo what the first did to the images.
+#[test]
+fn another_window_has_changed_the_images() {
+    let app = TestApp::start();
+    let mut owner = app.owner();
+    let form = owner.get("/admin/new");
+    let fields = [("body", "text"), ("do", "images")];
+    let back = send(&mut owner, &form, "/admin/posts", &fields, &[PNG, JPEG]);
+    let fields = [("body", "text"), ("alt1", "one"), ("alt2", "two")];
+    send(&mut owner, &back, "/admin/posts", &fields, &[]).location();
+
+    let edit = "/admin/posts/1/edit";
+    let (first, second) = (owner.get(edit), owner.get(edit));
+    let fields = [("body", "text"), ("alt1", "another"), ("alt2", "two")];
+    send(&mut owner, &first, edit, &fields, &[]).location();
+    // The same form again is no conflict: it is what is saved.
+    send(&mut owner, &first, edit, &fields, &[]).location();
+    let stale = [("body", "new text"), ("alt1", "one"), ("alt2", "two"), ("drop2", "1")];
+    let conflict = send(&mut owner, &second, edit, &stale, &[]);
+    assert_eq!(conflict.status, 409, "{}", conflict.body);
+    assert!(conflict.body.contains("new text</textarea>"), "{}", conflict.body);
+    assert_eq!(
+        app.rows("SELECT group_concat(alt) AS value FROM post_media"),
+        "another,two"
+    );
+    assert_eq!(app.rows("SELECT body AS value FROM posts"), "text");
+    // Who saves now has seen it.
+    let fields = [("body", "new text"), ("alt1", "one")];
+    send(&mut owner, &conflict, edit, &fields, &[]).location();
+    assert_eq!(app.rows("SELECT group_concat(alt) AS value FROM post_media"), "one");
+}

@@ -199,3 +199,58 @@ fn a_text_that_is_too_long_comes_back() {
     let response = owner.post("/admin/posts", &[("csrf", &csrf), ("key", &key), ("body", &fits)]);
     assert_eq!(response.location(), "/posts/1");
 }
+
+/// Whoever chose a language by the address keeps it on every page of the owner's and behind every form.
+#[test]
+fn the_language_of_the_address_goes_along() {
+    let app = TestApp::start();
+    let mut owner = app.owner();
+    let form = owner.get("/admin/new?lang=ja");
+    assert!(form.body.contains("<html lang=\"ja\">"));
+    let (csrf, key) = (form.field("csrf"), form.field("key"));
+    let fields = [("csrf", csrf.as_str()), ("key", &key), ("body", "text")];
+    assert_eq!(
+        owner.post("/admin/posts?lang=ja", &fields).location(),
+        "/posts/1?lang=ja"
+    );
+    for path in [
+        "/admin",
+        "/admin/new",
+        "/admin/new?reply_to=1",
+        "/admin/drafts",
+        "/admin/scheduled",
+        "/admin/pages",
+        "/admin/trash",
+        "/admin/media",
+        "/admin/sessions",
+        "/admin/tokens",
+        "/admin/two-factor",
+        "/admin/status",
+        "/admin/posts/1/edit",
+        "/admin/posts/1/delete",
+        "/admin/posts/1/history",
+    ] {
+        let mark = if path.contains('?') { '&' } else { '?' };
+        let page = owner.get(&format!("{path}{mark}lang=ja")).body;
+        assert!(page.contains("<html lang=\"ja\">"), "{path}");
+        let links = ["href=\"/", "action=\"/"].map(|start| page.split(start).skip(1));
+        for link in links.into_iter().flatten() {
+            let link = link.split('"').next().unwrap();
+            let fixed = ["style-", "feed.", "twtxt.txt", "micropub", "opensearch.xml"];
+            if fixed.iter().all(|start| !link.starts_with(start)) {
+                assert!(link.contains("lang=ja"), "{path} leads to /{link}");
+            }
+        }
+    }
+    assert_eq!(app.reader().get("/admin?lang=ja").location(), "/login?lang=ja");
+    assert_eq!(app.reader().get("/admin").location(), "/login");
+}
+
+#[test]
+fn the_desk_leads_to_who_may_write() {
+    let app = TestApp::start();
+    let desk = app.owner().get("/admin").body;
+    for place in ["sessions", "tokens", "two-factor", "status"] {
+        assert!(desk.contains(&format!("href=\"/admin/{place}\"")), "{place}: {desk}");
+    }
+}
