@@ -58,7 +58,7 @@ impl Confirm<'_> {
             button: asked.button,
             cancel: super::address_of(post),
             item: Item::new(post, &shell),
-            html: markup::html(&post.body),
+            html: markup::html_at(&post.body, markup::Place::PAGE),
             shell,
         };
         page::render(StatusCode::OK, &page)
