@@ -305,9 +305,15 @@ Examples:
   cargo xtask audit
   cargo xtask audit target/arm-unknown-linux-musleabihf/release/blog
   cargo xtask audit --platform linux/arm/v6 /usr/bin/some-program
+--compare holds two programs, two images or two file trees against each other instead, and says all that differs: of images
+manifest, configuration, layers, every tar header and every content; of programs headers, build attributes, .comment, sections,
+symbols where they were kept, paths in strings, and the first byte with its section. Exit code 0 when they are equal.
+
   cargo xtask audit oci:target/images/scratch-armv6 --strict
   cargo xtask audit docker-daemon:nginx:1 --json
-  cargo xtask audit rootfs.tar.xz --sarif findings.sarif")]
+  cargo xtask audit rootfs.tar.xz --sarif findings.sarif
+  cargo xtask audit --compare oci:target/images/scratch-armv6 docker-daemon:blog:scratch-armv6
+  cargo xtask audit --compare old/blog target/arm-unknown-linux-musleabihf/release/blog --json")]
 pub struct AuditArgs {
     /// `oci:PATH`, `docker-archive:PATH`, `docker-daemon:NAME[:TAG]`, `docker://REFERENCE`, or the path of a tar, a directory or a file
     #[arg(value_name = "SOURCE")]
@@ -322,6 +328,9 @@ pub struct AuditArgs {
     #[arg(long)]
     pub strict: bool,
     /// Threads [default: one a processor]
+    /// Show what two programs, images or file trees have differently
+    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["inputs", "explain", "sarif", "strict", "jobs"])]
+    pub compare: Vec<String>,
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: Option<u16>,
     /// Also write the findings as SARIF 2.1.0

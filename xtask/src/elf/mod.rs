@@ -8,6 +8,7 @@ pub mod arm;
 pub mod code;
 mod dynamic;
 pub mod sections;
+pub mod segments;
 pub mod strip;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -11,6 +11,7 @@ mod audits;
 mod bases;
 mod builder;
 mod cache;
+mod compares;
 mod input;
 mod places;
 mod provision;

@@ -432,7 +432,7 @@ fn two_images_differ_first_where_their_layers_do() {
         (found.place.as_str(), found.field.as_str()),
         ("layer 1, etc/passwd", "mode in the tar header")
     );
-    assert_eq!((found.found.as_str(), found.rebuilt.as_str()), ("0644", "0755"));
+    assert_eq!((found.a.as_str(), found.b.as_str()), ("0644", "0755"));
     // The configuration comes after the layers, and the manifest follows both.
     let case = Case::new();
     rewrite(
@@ -453,8 +453,5 @@ fn two_images_differ_first_where_their_layers_do() {
         (found.place.as_str(), found.field.as_str()),
         ("configuration", "/config/User")
     );
-    assert_eq!(
-        (found.found.as_str(), found.rebuilt.as_str()),
-        ("\"65532:65532\"", "\"0:0\"")
-    );
+    assert_eq!((found.a.as_str(), found.b.as_str()), ("\"65532:65532\"", "\"0:0\""));
 }

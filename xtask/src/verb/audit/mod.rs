@@ -1,6 +1,7 @@
 //! `cargo xtask audit`: images, file trees and files against a platform.
 
 pub mod assembled;
+mod compare;
 pub mod image;
 pub mod look;
 
@@ -31,6 +32,11 @@ const DEFAULT: Platform = Platform::ArmV6;
 
 /// Prints what was found; exit code 1 when there is a finding.
 pub fn run(cx: &Cx, args: &AuditArgs) -> Result<Outcome> {
+    match &args.compare[..] {
+        [] => {}
+        [a, b] => return compare::run(cx, a, b, args.platform, args.json),
+        _ => return Err(Error::new("--compare is given more than once").hint("it compares two: `--compare A B`")),
+    }
     let policy = policy(cx)?;
     if let Some(what) = &args.explain {
         return explain::run(cx, &policy, what, args.platform.unwrap_or(DEFAULT), args.json);

@@ -17,7 +17,7 @@ use crate::oci::time;
 use crate::publish::layout;
 use crate::source::Store;
 use crate::target::Base;
-use crate::verify::compare::{Difference, compare};
+use crate::verify::compare::compare;
 
 /// The label that names the commit.
 const REVISION: &str = "org.opencontainers.image.revision";
@@ -32,7 +32,20 @@ pub(super) struct Rebuilt {
     /// Digest of what it makes.
     pub digest: String,
     /// The first difference; `None` when there is none.
-    pub difference: Option<Difference>,
+    pub difference: Option<Parted>,
+}
+
+/// Where an image and its rebuild part.
+#[derive(Debug, Serialize)]
+pub(super) struct Parted {
+    /// `layer 2, usr/local/bin/blog`.
+    pub place: String,
+    /// `mode in the tar header`.
+    pub field: String,
+    /// What the image has.
+    pub found: String,
+    /// What the rebuilt one has.
+    pub rebuilt: String,
 }
 
 /// With which options.
@@ -128,7 +141,12 @@ pub(super) fn rebuild(cx: &Cx, store: &Store, claim: &Claim, asked: Option<&Valu
         image: image.manifest().digest().to_string(),
         revision,
         digest: rebuilt.manifest().digest().to_string(),
-        difference: compare(&image, &rebuilt),
+        difference: compare(&image, &rebuilt).map(|difference| Parted {
+            place: difference.place,
+            field: difference.field,
+            found: difference.a,
+            rebuilt: difference.b,
+        }),
     })
 }
 

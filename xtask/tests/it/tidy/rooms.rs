@@ -42,7 +42,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("toolchain", "cache cx deb error oci plan policy shell target ui"),
     ("ui", "error units"),
     ("units", ""),
-    ("verify", "attest audit elf oci"),
+    ("verify", "attest audit culprit elf oci"),
     // The verbs put the rooms together, so they know all of them.
     (
         "verb",
