@@ -98,27 +98,30 @@ pub fn referrers_tag(subject: Digest) -> String {
     format!("sha256-{}", subject.hex())
 }
 
-/// The list of referrers with these added. What others put there stays; one of the same digest is there once.
+/// The list of referrers with these added. What others put there stays; one of the same digest is there once. A list that has
+/// them all stays as it is, byte for byte.
 ///
 /// # Errors
 ///
 /// When what is there is no index: then it is somebody else's, and is not replaced.
 pub fn with_referrers(existing: Option<&[u8]>, added: &[Attached]) -> Result<Blob, String> {
-    let mut manifests: Vec<Value> = match existing {
-        None => Vec::new(),
-        Some(bytes) => {
-            let mut index: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-            match index.get_mut("manifests").map(Value::take) {
-                Some(Value::Array(manifests)) => manifests,
-                _ => return Err("it has no list of manifests".to_owned()),
-            }
-        }
+    let mut index: Value = match existing {
+        None => json!({"schemaVersion": 2, "mediaType": media::INDEX, "manifests": []}),
+        Some(bytes) => serde_json::from_slice(bytes).map_err(|error| error.to_string())?,
+    };
+    let Some(Value::Array(manifests)) = index.get_mut("manifests") else {
+        return Err("it has no list of manifests".to_owned());
     };
     let known: BTreeSet<String> = manifests.iter().map(|entry| entry["digest"].to_string()).collect();
+    let before = manifests.len();
     let new = added.iter().map(|attached| listed(attached.manifest()));
     manifests.extend(new.filter(|entry| !known.contains(&entry["digest"].to_string())));
-    let index = json!({"schemaVersion": 2, "mediaType": media::INDEX, "manifests": manifests});
-    Ok(Blob::new(canonical_json(&index), media::INDEX))
+    let bytes = match existing {
+        // Not even its spaces change.
+        Some(bytes) if manifests.len() == before => bytes.to_vec(),
+        _ => canonical_json(&index),
+    };
+    Ok(Blob::new(bytes, media::INDEX))
 }
 
 /// The entry of a referrer in such a list: with its artifact type and annotations, as the registry's API would have it.

@@ -10,8 +10,9 @@ use crate::target::{Base, Platform};
 #[command(after_help = "\
 Each base becomes one index of all platforms. Tags are made of the version: 1.2.3-BASE, 1.2-BASE,
 1-BASE and BASE, for the default base also 1.2.3, 1.2, 1 and latest; 1.2.3-BASE-armv6 for single
-images. Pre-releases move no tag. What is there is not sent, a push that was broken off goes on where
-it was, and tags are set last. One line an index on stdout: NAME:TAG@DIGEST.
+images. Pre-releases move no tag, and none moves back to an older version. What is there is not sent,
+a push that was broken off goes on where it was, and tags are set last. One line an index on stdout:
+NAME:TAG@DIGEST.
 
 Credentials are those of `docker login` or `podman login`, or of the variables XTASK_REGISTRY_USER
 and XTASK_REGISTRY_PASSWORD.
@@ -33,6 +34,9 @@ pub struct PushArgs {
     /// A tag in the place of those that the version gives; -BASE is added where there are several bases
     #[arg(long = "tag", value_name = "TAG")]
     pub tags: Vec<String>,
+    /// Move tags such as `latest` also where the repository has a newer release that they stand for
+    #[arg(long)]
+    pub move_back: bool,
     /// Publish although files differ from the commit that the images name
     #[arg(long)]
     pub allow_dirty: bool,

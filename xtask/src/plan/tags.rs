@@ -30,6 +30,33 @@ impl Tags {
     }
 }
 
+/// The newest release in `there` that keeps a moving tag of `base` where it is: one that the tag stands for, too, and that is
+/// newer than `version`. `1.2-alpine` and `alpine` stand for what is named `1.2.3-alpine`, `1.2` and `latest` for `1.2.3`.
+/// Pre-releases move nothing, and keep nothing.
+pub fn newer<'a>(tag: &str, version: &str, base: Base, there: &'a [String]) -> Option<&'a str> {
+    let number = |text: &str| {
+        let version = Version::parse(&text.replace('_', "+")).ok()?;
+        let release = version.pre.is_empty();
+        release.then_some([version.major, version.minor, version.patch])
+    };
+    let ours = number(version)?;
+    let suffix = format!("-{base}");
+    let based = tag == base.to_string() || tag.ends_with(&suffix);
+    let stem = tag.strip_suffix(&suffix).unwrap_or(tag);
+    // Of a word, all versions.
+    let scope: Vec<u64> = stem.split('.').map_while(|part| part.parse().ok()).collect();
+    let named = |other: &'a String| {
+        let plain = || {
+            let another = |base: &Base| other.ends_with(&format!("-{base}"));
+            (!Base::ALL.iter().any(another)).then_some(other.as_str())
+        };
+        let stem = if based { other.strip_suffix(&suffix) } else { plain() };
+        let number = number(stem?)?;
+        (number > ours && number.starts_with(&scope)).then_some((number, other.as_str()))
+    };
+    there.iter().filter_map(named).max().map(|(_, tag)| tag)
+}
+
 /// Tags for `base`.
 ///
 /// `asked` are the user's own (`--tag`): they take the place of the version and of all that moves, and stand without the base
@@ -131,6 +158,43 @@ mod tests {
             "0.1.0-scratch 0.1.0 | 0.1.0-scratch-armv6 0.1.0-scratch-arm64 | 0.1-scratch 0.1 scratch latest",
             "0 promises nothing"
         );
+    }
+
+    #[test]
+    fn a_moving_tag_does_not_go_back() {
+        let there: Vec<String> = [
+            "1.2.10",
+            "1.2.9",
+            "1.2.10-scratch",
+            "1.3.0-scratch",
+            "1.3.0-alpine",
+            "2.0.0_b7",
+            "2.0.0_b7-scratch",
+            "3.0.0-rc.1",
+            "3.0.0-rc.1-scratch",
+            "9.9.9-alpine",
+            "1.2.11-scratch-armv6",
+            "latest",
+            "sha256-00",
+            "4",
+        ]
+        .map(str::to_owned)
+        .into();
+        let newer = |tag, version| newer(tag, version, Base::Scratch, &there);
+        assert_eq!(newer("1.2", "1.2.9"), Some("1.2.10"), "numbers, not letters");
+        assert_eq!(newer("1.2", "1.2.10"), None, "the same version is pushed again");
+        assert_eq!(newer("1.2-scratch", "1.2.11"), None, "the newest of its own row");
+        assert_eq!(newer("1-scratch", "1.2.11"), Some("1.3.0-scratch"));
+        assert_eq!(newer("1", "1.2.11"), None, "1.3.0 is there for scratch alone");
+        assert_eq!(newer("latest", "1.2.11"), Some("2.0.0_b7"));
+        assert_eq!(newer("scratch", "1.2.11"), Some("2.0.0_b7-scratch"));
+        assert_eq!(
+            newer("latest", "2.0.1+x"),
+            None,
+            "neither a pre-release nor another base keeps it"
+        );
+        assert_eq!(newer("0.1", "0.1.0"), None);
+        assert_eq!(newer("latest", "no version"), None);
     }
 
     #[test]

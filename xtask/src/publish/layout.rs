@@ -132,8 +132,10 @@ pub fn write_audit(dir: &Path, verdicts: &[(Digest, Value)]) -> Result<()> {
     let path = dir.join(AUDIT);
     let old = read_at_most(&path, JSON).ok();
     let old = old.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
-    let mut images = match old.map(|mut old| old["images"].take()) {
+    let images = old.and_then(|mut old| old.get_mut("images").map(Value::take));
+    let mut images = match images {
         Some(Value::Object(images)) => images,
+        // Whatever it is, it vouches for nothing.
         _ => serde_json::Map::new(),
     };
     for (digest, verdict) in verdicts {

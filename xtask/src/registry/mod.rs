@@ -25,7 +25,7 @@ pub use challenge::{Challenge, parse as parse_challenges};
 pub use credentials::{Credential, Places};
 pub use document::{Document, Variants};
 pub use pull::{Pulled, PulledLayer, Resolved};
-pub use push::{Action, Content, Cost, Journal, Planned, Push, Quota, Sent, Tagged};
+pub use push::{Action, Content, Cost, Journal, Listing, Planned, Push, Quota, Sent, Tagged};
 pub use refusal::refusal;
 pub use whole::Whole;
 

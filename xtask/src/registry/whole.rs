@@ -12,12 +12,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::document::{ACCEPT, LONGEST};
+use super::push::list_of;
 use super::{Access, Registry, refusal};
-use crate::attest::manifest::{referrers_tag, with_referrers};
+use crate::attest::manifest::referrers_tag;
 use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
 use crate::http::{HeaderValue, Request, Response, StatusCode, header};
-use crate::oci::image::Attached;
 use crate::oci::{Digest, Reference, media};
 
 /// Most manifests and indexes that are fetched.
@@ -142,20 +142,16 @@ impl Registry {
         let url = self.url(cx, reference, &format!("referrers/{subject}"))?;
         let request = Request::get(url).header(header::ACCEPT, HeaderValue::from_static(media::INDEX));
         let response = self.call(cx, reference, &[(reference, Access::Pull)], &request)?;
+        if let Some(entries) = list_of(response, reference)? {
+            return Ok(entries);
+        }
+        let tagged = reference
+            .with_tag(&referrers_tag(subject))
+            .context(|| reference.to_string())?;
+        let response = self.get(cx, &tagged)?;
         let bytes = match response.status() {
             StatusCode::OK => response.into_bytes(LONGEST)?,
-            // A registry without the API knows no such address; some say so with 400 or 405.
-            StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED => {
-                let tagged = reference
-                    .with_tag(&referrers_tag(subject))
-                    .context(|| reference.to_string())?;
-                let response = self.get(cx, &tagged)?;
-                match response.status() {
-                    StatusCode::OK => response.into_bytes(LONGEST)?,
-                    StatusCode::NOT_FOUND => return Ok(Vec::new()),
-                    _ => return Err(refusal(response, reference)),
-                }
-            }
+            StatusCode::NOT_FOUND => return Ok(Vec::new()),
             _ => return Err(refusal(response, reference)),
         };
         let mut list: Value =
@@ -163,35 +159,6 @@ impl Registry {
         match list.get_mut("manifests").map(Value::take) {
             Some(Value::Array(entries)) => Ok(entries),
             _ => Err(Error::new(format!("{reference}: its list of referrers is no index"))),
-        }
-    }
-
-    /// Adds referrers of one image to the list that a tag keeps, for a registry without the API (distribution-spec, "Referrers
-    /// Tag Schema"). Their manifests must be there. What others put into the list stays.
-    ///
-    /// # Errors
-    ///
-    /// When the registry refuses, or has something else than a list under that tag.
-    pub fn list_referrers(&self, cx: &Cx, reference: &Reference, subject: Digest, added: &[Attached]) -> Result<()> {
-        let tag = referrers_tag(subject);
-        let tagged = reference.with_tag(&tag).context(|| reference.to_string())?;
-        let response = self.get(cx, &tagged)?;
-        let existing = match response.status() {
-            StatusCode::OK => Some(response.into_bytes(LONGEST)?),
-            StatusCode::NOT_FOUND => None,
-            _ => return Err(refusal(response, reference)),
-        };
-        let list = with_referrers(existing.as_deref(), added).map_err(|reason| {
-            Error::new(format!("{tagged} is no list of referrers: {reason}"))
-                .hint("tags of this form belong to the distribution specification: move what is there")
-        })?;
-        match existing.as_deref() == Some(list.bytes()) {
-            true => Ok(()),
-            false => {
-                let push = self.push_to(cx, reference);
-                push.manifest(&list)?;
-                push.tag(&tag, &list).map(drop)
-            }
         }
     }
 

@@ -439,6 +439,18 @@ fn a_certificate_is_trusted_only_if_its_authority_is() {
         text(&error)
     );
     assert!(text(&error).contains("SSL_CERT_FILE"), "{}", text(&error));
+    // One of yesterday or of tomorrow: most often it is the clock here that is off.
+    for certificates in [Certificates::valid(1990, 2000), Certificates::valid(3000, 4000)] {
+        let server = Server::start_tls(&certificates, |_| Reply::new(200, "sealed"));
+        let roots = Some(certificates.authority.clone().into_bytes());
+        let client = Client::new(Options { roots, ..options() }, waits.clone());
+        let error = text(&client.get(&cx, &server.url("/"), 10).unwrap_err());
+        assert!(
+            error.contains("is not valid today") && error.contains("check this machine's clock"),
+            "{error}"
+        );
+        assert!(server.seen().is_empty());
+    }
     // Speaking HTTPS to a server that does not.
     let plain = Server::start(|_| Reply::new(200, ""));
     let url = plain.url("/").replace("http:", "https:");

@@ -48,6 +48,25 @@ fn tree(dir: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
+fn a_list_of_verdicts_that_is_none_is_replaced() {
+    let temp = tempfile::tempdir().unwrap();
+    let image = sample(Platform::ArmV6);
+    layout::write(temp.path(), &[(&name("blog:a"), &image)]).unwrap();
+    let digest = image.manifest().digest();
+    let file = temp.path().join(layout::AUDIT);
+    for old in ["[]", "7", "null", "{}", "{\"images\":[1]}", "{"] {
+        fs::write(&file, old).unwrap();
+        layout::write_audit(temp.path(), &[(digest, json!("fine"))]).unwrap();
+        let written: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        assert_eq!(
+            written,
+            json!({"schema": 1, "images": {digest.to_string(): "fine"}}),
+            "{old}"
+        );
+    }
+}
+
+#[test]
 fn a_layout_is_written_added_to_and_read() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("new/layout");

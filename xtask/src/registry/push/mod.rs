@@ -6,7 +6,9 @@
 
 mod content;
 mod journal;
+mod referrers;
 mod survey;
+mod tags;
 mod upload;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -14,7 +16,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use content::Content;
 pub use journal::Journal;
+pub(super) use referrers::list_of;
 pub use survey::{Action, Planned, Quota};
+pub use tags::Listing;
 pub use upload::Sent;
 
 use super::document::PlatformOf;
@@ -22,7 +26,7 @@ use super::{Access, Registry, refusal};
 use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
 use crate::http::{Body, HeaderValue, Method, Request, Response, StatusCode, header};
-use crate::oci::image::{Attached, Blob, Form, Image, ImageIndex};
+use crate::oci::image::{Blob, Form, Image, ImageIndex};
 use crate::oci::{Digest, DigestReference, Reference, media};
 use crate::ui::bytes;
 
@@ -198,13 +202,15 @@ impl Push<'_> {
     }
 
     /// The documents of an index, whose blobs are there: manifests of images and of what is attached to them, then the index
-    /// itself, all by digest. Everything is read back.
+    /// itself, all by digest. Referrers go along with their blobs, and into the list of a tag where the registry has no list.
+    /// Everything is read back.
     pub fn documents(&self, index: &ImageIndex) -> Result<()> {
         index.images().iter().try_for_each(|image| self.image_manifest(image))?;
-        index
-            .attached()
-            .iter()
-            .try_for_each(|attached| self.attached(attached))?;
+        let attestations = index.attached().iter();
+        for attached in attestations.filter(|attached| attached.form() == Form::Attestation) {
+            self.manifest(attached.manifest())?;
+        }
+        self.refer(index)?;
         self.manifest(index.blob()).map(drop)
     }
 
@@ -242,40 +248,6 @@ impl Push<'_> {
             true => Ok(()),
             false => Err(wrong(format!("one for {says}"))),
         }
-    }
-
-    /// Something attached to an image. A referrer is pushed where the registry has the referrers API: elsewhere nobody would
-    /// find it.
-    fn attached(&self, attached: &Attached) -> Result<()> {
-        if attached.form() == Form::Referrer && !self.has_referrers(attached.subject())? {
-            return Ok(());
-        }
-        for blob in attached.blobs() {
-            // Those of an attestation went with the blobs of the images.
-            if attached.form() == Form::Referrer {
-                self.blob(&Content::of_blob(blob, "referrer"))?;
-            }
-        }
-        self.manifest(attached.manifest()).map(drop)
-    }
-
-    /// Whether the registry has the referrers API (distribution-spec 1.1): 404 says that it has not.
-    fn has_referrers(&self, subject: Digest) -> Result<bool> {
-        let mut known = self.referrers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = *known {
-            return Ok(known);
-        }
-        let url = self.registry.url(self.cx, self.to, &format!("referrers/{subject}"))?;
-        let request = Request::get(url).header(header::ACCEPT, HeaderValue::from_static(media::INDEX));
-        let has = self.send(None, &request)?.status() == StatusCode::OK;
-        if !has {
-            let name = self.to.registry();
-            self.cx.ui.note(&format!(
-                "{name} has no referrers API: attestations are in the index alone"
-            ));
-        }
-        *known = Some(has);
-        Ok(has)
     }
 
     /// A document by digest: not sent if it is there, read back if it was sent.
@@ -329,7 +301,7 @@ impl Push<'_> {
         let request = Request::new(Method::PUT, url)
             .header(header::CONTENT_TYPE, HeaderValue::from_str(document.media_type())?)
             .body(Body::Bytes(Arc::from(document.bytes())));
-        self.sent.fetch_add(document.bytes().len() as u64, Ordering::SeqCst);
+        self.count(document.bytes().len());
         let response = self.send(None, &request)?;
         if !matches!(
             response.status(),
@@ -341,6 +313,11 @@ impl Push<'_> {
             Some(other) if other != document.digest() => self.must_be(reference, document, Some(other)),
             _ => Ok(()),
         }
+    }
+
+    /// Bytes of a document that is sent.
+    fn count(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::SeqCst);
     }
 
     fn read_back(&self, reference: &Reference, document: &Blob) -> Result<Option<Digest>> {

@@ -1,13 +1,11 @@
 //! What a push would do, before the first byte: asked with HEADs alone, which no registry counts as pulls.
 
-use std::collections::BTreeSet;
-
 use serde::Serialize;
 
 use super::{Access, Content, Push, accepting, short};
 use crate::error::Result;
 use crate::http::Request;
-use crate::oci::image::{Attached, Blob, Form, ImageIndex};
+use crate::oci::image::Blob;
 use crate::oci::reference::HUB;
 use crate::oci::{Digest, Reference};
 
@@ -86,7 +84,7 @@ impl Push<'_> {
         contents.iter().map(|content| self.survey_blob(content)).collect()
     }
 
-    fn survey_blob(&self, content: &Content) -> Result<Planned> {
+    pub(super) fn survey_blob(&self, content: &Content) -> Result<Planned> {
         let (size, chunk) = (content.size(), self.chunk as u64);
         let patches = |bytes: u64| if size > chunk { bytes.div_ceil(chunk) } else { 0 };
         let journal = self.journal.as_ref().filter(|_| size > chunk);
@@ -132,34 +130,6 @@ impl Push<'_> {
             send,
             requests,
         })
-    }
-
-    /// What would be done with referrers, and how many requests it takes to know whether the registry wants them.
-    pub fn survey_referrers<'a>(
-        &self,
-        indexes: impl IntoIterator<Item = &'a ImageIndex>,
-    ) -> Result<(Vec<Planned>, u64)> {
-        let attached = indexes.into_iter().flat_map(ImageIndex::attached);
-        let referrers: Vec<&Attached> = attached.filter(|attached| attached.form() == Form::Referrer).collect();
-        let Some(first) = referrers.first() else {
-            return Ok((Vec::new(), 0));
-        };
-        let mut planned = Vec::new();
-        let mut seen = BTreeSet::new();
-        if self.has_referrers(first.subject())? {
-            for referrer in referrers {
-                for blob in referrer.blobs() {
-                    let mut one = self.survey_blob(&Content::of_blob(blob, "referrer"))?;
-                    if !seen.insert(blob.digest()) {
-                        // By then it is there.
-                        (one.action, one.send, one.requests) = (Action::Present, 0, 1);
-                    }
-                    planned.push(one);
-                }
-                planned.push(self.survey_document(referrer.manifest(), "referrer", 1)?);
-            }
-        }
-        Ok((planned, 1))
     }
 
     /// How many pulls are left, where the registry tells: Docker Hub by a repository that is there for the question, others, if

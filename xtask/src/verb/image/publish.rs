@@ -11,7 +11,7 @@ use crate::publish::daemon::Daemon;
 use crate::publish::{archive, attestations, layout};
 use crate::registry::{Journal, Registry};
 use crate::verb::place;
-use crate::verb::push::{JOURNAL, indexed};
+use crate::verb::push::{JOURNAL, indexed, origin};
 
 /// Writes every image to its destinations. Returns the references of each.
 pub(super) fn publish(cx: &Cx, images: &[Finished<'_>]) -> Result<Vec<Vec<String>>> {
@@ -82,7 +82,7 @@ fn push<'a>(cx: &Cx, to: &Reference, images: impl Iterator<Item = &'a Finished<'
     let registry = Registry::from_environment();
     let push = registry
         .push_to(cx, to)
-        .mounting(images.iter().filter_map(|finished| finished.origin.parse().ok()))
+        .mounting(images.iter().filter_map(|finished| origin(finished)))
         .journal(Journal::at(cx.root.join(JOURNAL)));
     let pushed = push.index(&indexed(&images)?)?;
     Ok(to.with_digest(pushed.digest))

@@ -86,6 +86,8 @@ pub fn run(cx: &Cx, args: &ResolveArgs) -> Result<Outcome> {
             .as_deref()
             .unwrap_or("an image that does not say what it is for");
         let way = match answer.host {
+            // 19.03 knows --platform where its experimental features are on.
+            Host::PiZero if answer.engine == Engine::V19 => ": there, name the image's own tag (...-armv6)",
             Host::PiZero => ": there, name the image's own tag (...-armv6), or pull with --platform linux/arm/v6",
             _ => "",
         };

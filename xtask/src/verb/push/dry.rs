@@ -2,22 +2,23 @@
 
 use serde::Serialize;
 
-use super::{Publication, push_to};
+use super::{Kept, Publication};
 use crate::cx::Cx;
 use crate::error::Result;
 use crate::oci::image::Form;
 use crate::oci::{Digest, Reference};
-use crate::registry::{Content, Planned, Push, Quota, Registry};
+use crate::registry::{Content, Planned, Push, Quota};
 use crate::ui::bytes;
-use crate::verb::Outcome;
 
 /// What one repository would be sent.
 #[derive(Serialize)]
-struct Survey {
+pub struct Survey {
     repository: String,
     blobs: Vec<Planned>,
     documents: Vec<Planned>,
     tags: Vec<Tag>,
+    /// Tags that stay with a newer release.
+    kept: Vec<Kept>,
     /// Bytes that would be sent.
     bytes: u64,
     /// Requests that it would take.
@@ -35,29 +36,23 @@ struct Tag {
     now: Option<Digest>,
 }
 
-/// Looks at each repository, and prints what a push would do.
-pub fn run(
-    cx: &Cx,
-    registry: &Registry,
-    repositories: &[Reference],
-    origins: &[Reference],
-    publications: &[Publication],
-    json: bool,
-) -> Result<Outcome> {
-    let mut surveys = Vec::new();
-    for (at, to) in repositories.iter().enumerate() {
-        let push = push_to(cx, registry, to, origins, &repositories[..at]);
-        surveys.push(survey(&push, to, publications)?);
-    }
+/// Prints what pushes would do.
+pub fn tell(cx: &Cx, surveys: &[Survey], json: bool) -> Result<()> {
     if json {
-        cx.ui.result(&serde_json::to_string_pretty(&surveys)?);
+        cx.ui.result(&serde_json::to_string_pretty(surveys)?);
     } else {
         surveys.iter().flat_map(lines).for_each(|line| cx.ui.result(&line));
     }
-    Ok(Outcome::Fine)
+    Ok(())
 }
 
-fn survey(push: &Push<'_>, to: &Reference, publications: &[Publication]) -> Result<Survey> {
+/// Looks at one repository. `kept` are tags that stay where they are, and what it took to know.
+pub fn survey(
+    push: &Push<'_>,
+    to: &Reference,
+    publications: &[Publication],
+    (kept, listed): (Vec<Kept>, u64),
+) -> Result<Survey> {
     let blobs = push.survey(&Content::of_indexes(publications.iter().map(|one| &one.index)))?;
     let mut documents = Vec::new();
     for publication in publications {
@@ -77,7 +72,7 @@ fn survey(push: &Push<'_>, to: &Reference, publications: &[Publication]) -> Resu
     documents.extend(referrers);
     let mut tags = Vec::new();
     let exact = publications.iter().flat_map(Publication::exact);
-    for (tag, document) in exact.chain(publications.iter().flat_map(Publication::floating)) {
+    for (tag, document) in exact.chain(publications.iter().flat_map(|one| one.floating(&kept))) {
         let size = document.bytes().len() as u64;
         let now = push.named(&to.with_tag(tag)?)?;
         let digest = document.digest();
@@ -96,12 +91,14 @@ fn survey(push: &Push<'_>, to: &Reference, publications: &[Publication]) -> Resu
         repository: to.name(),
         bytes: planned().map(|one| one.send).sum::<u64>() + tags.iter().map(|(_, (bytes, _))| bytes).sum::<u64>(),
         requests: asked
+            + listed
             + planned().map(|one| one.requests).sum::<u64>()
             + tags.iter().map(|(_, (_, count))| count).sum::<u64>(),
         quota: push.quota()?,
         blobs,
         documents,
         tags: tags.into_iter().map(|(tag, _)| tag).collect(),
+        kept,
     })
 }
 
@@ -115,6 +112,9 @@ fn lines(survey: &Survey) -> Vec<String> {
             None => "is new".to_owned(),
         };
         lines.push(format!("tag     {} {change}", tag.tag));
+    }
+    for Kept { tag, newer } in &survey.kept {
+        lines.push(format!("tag     {tag} stays where it is: {newer} is newer"));
     }
     lines.push(format!(
         "total   {} to send in {} requests",

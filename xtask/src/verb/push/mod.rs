@@ -15,7 +15,7 @@ use crate::error::{Context, Error, Result};
 use crate::oci::image::{Blob, ImageIndex};
 use crate::oci::{Digest, Reference};
 use crate::plan::Plan;
-use crate::plan::tags::{Tags, tags};
+use crate::plan::tags::{Tags, newer, tags};
 use crate::policy::Policy;
 use crate::registry::{Content, Cost, Journal, Push, Registry, Tagged};
 use crate::target::Base;
@@ -47,10 +47,51 @@ impl Publication {
         platforms.chain(self.tags.exact.iter().map(|tag| (tag.as_str(), self.index.blob())))
     }
 
-    /// Tags that move.
-    fn floating(&self) -> impl Iterator<Item = (&str, &Blob)> {
-        self.tags.floating.iter().map(|tag| (tag.as_str(), self.index.blob()))
+    /// Tags that move, but those that are kept where they are.
+    fn floating<'a>(&'a self, kept: &'a [Kept]) -> impl Iterator<Item = (&'a str, &'a Blob)> {
+        let moves = |tag: &&String| !kept.iter().any(|kept| kept.tag == **tag);
+        let tags = self.tags.floating.iter().filter(moves);
+        tags.map(|tag| (tag.as_str(), self.index.blob()))
     }
+}
+
+/// A tag that would move, and stays where it is.
+#[derive(Clone, Serialize)]
+struct Kept {
+    tag: String,
+    /// The release that it stands for, too, and that is newer.
+    newer: String,
+}
+
+/// The moving tags that stay where they are, because the repository has a newer release that they stand for; and how many
+/// requests it took to know.
+fn kept(
+    cx: &Cx,
+    push: &Push<'_>,
+    args: &PushArgs,
+    plan: &Plan,
+    publications: &[Publication],
+) -> Result<(Vec<Kept>, u64)> {
+    if args.move_back || publications.iter().all(|one| one.tags.floating.is_empty()) {
+        return Ok((Vec::new(), 0));
+    }
+    let listing = push.tags()?;
+    let Some(there) = listing.tags else {
+        cx.ui
+            .warn("the registry does not list tags: if a newer release is there, tags such as `latest` move back");
+        return Ok((Vec::new(), listing.requests));
+    };
+    let version = &plan.source.version;
+    let of = |one: &Publication| {
+        let tags = one.tags.floating.iter();
+        let kept = tags.filter_map(|tag| Some((tag, newer(tag, version, one.base, &there)?)));
+        let kept = kept.map(|(tag, newer)| Kept {
+            tag: tag.clone(),
+            newer: newer.to_owned(),
+        });
+        kept.collect::<Vec<Kept>>()
+    };
+    Ok((publications.iter().flat_map(of).collect(), listing.requests))
 }
 
 /// What is told of one base in one repository.
@@ -63,6 +104,8 @@ struct Told {
     /// Of the index.
     digest: Digest,
     tags: Vec<String>,
+    /// Tags that stay with a newer release.
+    kept: Vec<Kept>,
     images: Vec<TellImage>,
     /// Attestations, in the index and beside it.
     attached: Vec<Digest>,
@@ -101,19 +144,27 @@ pub fn run(cx: &Cx, args: &PushArgs) -> Result<Outcome> {
     let Some(finished) = image::finish(cx, &wanted, &policy, &plan, &compiler)? else {
         return Ok(Outcome::Findings);
     };
-    let origins: Vec<Reference> = finished.iter().filter_map(|one| one.origin.parse().ok()).collect();
+    let origins: Vec<Reference> = finished.iter().filter_map(origin).collect();
     let publications = publications(&finished, tags)?;
+    let to_all = repositories.iter().enumerate();
+    let to_all = to_all.map(|(at, to)| (to, push_to(cx, &registry, to, &origins, &repositories[..at])));
     if args.dry_run {
-        return dry::run(cx, &registry, &repositories, &origins, &publications, args.json);
+        let survey = |(to, push): (&Reference, Push<'_>)| {
+            let kept = kept(cx, &push, args, &plan, &publications)?;
+            dry::survey(&push, to, &publications, kept)
+        };
+        dry::tell(cx, &to_all.map(survey).collect::<Result<Vec<_>>>()?, args.json)?;
+        return Ok(Outcome::Fine);
     }
     let mut report = Report {
         schema: 1,
         indexes: Vec::new(),
         cost: Cost::default(),
     };
-    for (at, to) in repositories.iter().enumerate() {
-        let push = push_to(cx, &registry, to, &origins, &repositories[..at]);
-        publish(cx, &push, to, &publications)?;
+    for (to, push) in to_all {
+        // A registry that cannot say it is found out before the first byte.
+        let (kept, _) = kept(cx, &push, args, &plan, &publications)?;
+        publish(cx, &push, to, &publications, &kept)?;
         let cost = push.cost();
         report.cost.bytes += cost.bytes;
         report.cost.requests += cost.requests;
@@ -123,7 +174,7 @@ pub fn run(cx: &Cx, args: &PushArgs) -> Result<Outcome> {
             &format!("{}: {sent} in {} requests", to.name(), cost.requests),
         );
         for publication in &publications {
-            let told = tell(to, publication)?;
+            let told = tell(to, publication, &kept)?;
             if !args.json {
                 cx.ui.result(&told.reference);
             }
@@ -134,6 +185,13 @@ pub fn run(cx: &Cx, args: &PushArgs) -> Result<Outcome> {
         cx.ui.result(&serde_json::to_string_pretty(&report)?);
     }
     Ok(Outcome::Fine)
+}
+
+/// The repository that the base of an image came from, if it came from one.
+pub fn origin(finished: &Finished<'_>) -> Option<Reference> {
+    let origin: Reference = finished.origin.parse().ok()?;
+    // `scratch` reads like a name, too.
+    origin.digest().is_some().then_some(origin)
 }
 
 /// A push that mounts what the repositories before it, or the base's own, have.
@@ -151,11 +209,11 @@ fn push_to<'a>(
 }
 
 /// Blobs, documents, tags that do not move, tags that do.
-fn publish(cx: &Cx, push: &Push<'_>, to: &Reference, publications: &[Publication]) -> Result<()> {
+fn publish(cx: &Cx, push: &Push<'_>, to: &Reference, publications: &[Publication], kept: &[Kept]) -> Result<()> {
     push.blobs(&Content::of_indexes(publications.iter().map(|one| &one.index)))?;
     publications.iter().try_for_each(|one| push.documents(&one.index))?;
     let exact = publications.iter().flat_map(Publication::exact);
-    let floating = publications.iter().flat_map(Publication::floating);
+    let floating = publications.iter().flat_map(|one| one.floating(kept));
     for (tag, document) in exact.chain(floating) {
         let what = match push.tag(tag, document)? {
             Tagged::Same => continue,
@@ -163,6 +221,12 @@ fn publish(cx: &Cx, push: &Push<'_>, to: &Reference, publications: &[Publication
             Tagged::Moved(from) => format!(" (was {from})"),
         };
         cx.ui.step("Tagged", &format!("{}:{tag}{what}", to.name()));
+    }
+    for Kept { tag, newer } in kept {
+        cx.ui.note(&format!(
+            "{}:{tag} stays where it is: {newer} is newer (--move-back moves it)",
+            to.name()
+        ));
     }
     Ok(())
 }
@@ -281,7 +345,7 @@ pub fn indexed(images: &[&Finished<'_>]) -> Result<ImageIndex> {
     Ok(ImageIndex::with_attached(images, attached)?)
 }
 
-fn tell(to: &Reference, publication: &Publication) -> Result<Told> {
+fn tell(to: &Reference, publication: &Publication, kept: &[Kept]) -> Result<Told> {
     let digest = publication.index.blob().digest();
     let tag = publication.tags.exact.last().context(|| "an index without a tag")?;
     let images = publication.index.images().iter().map(|image| {
@@ -294,18 +358,15 @@ fn tell(to: &Reference, publication: &Publication) -> Result<Told> {
         }
     });
     let attached = publication.index.attached().iter();
+    let moved: Vec<String> = publication.floating(kept).map(|(tag, _)| tag.to_owned()).collect();
+    let own = |kept: &&Kept| publication.tags.floating.contains(&kept.tag);
     Ok(Told {
         repository: to.name(),
         base: publication.base,
         reference: format!("{}@{digest}", to.with_tag(tag)?),
         digest,
-        tags: publication
-            .tags
-            .exact
-            .iter()
-            .chain(&publication.tags.floating)
-            .cloned()
-            .collect(),
+        tags: [&publication.tags.exact[..], &moved].concat(),
+        kept: kept.iter().filter(own).cloned().collect(),
         images: images.collect(),
         attached: attached.map(|attached| attached.manifest().digest()).collect(),
     })

@@ -7,14 +7,17 @@ use serde_json::Value;
 use xtask::oci::layer::{Entry, Limits, write_tar};
 use xtask::oci::layout::load_image;
 use xtask::oci::media;
+use xtask::shell::Shell;
 use xtask::target::Platform;
 
 use super::whole::{built, run};
 use super::{Workspace, code, fine, refused};
 use crate::base_alpine::{Mirror, fixture, minirootfs};
 use crate::http::server::Server;
+use crate::registry::Real;
 use crate::registry::answer;
 use crate::registry::content::Content;
+use crate::require::require_program;
 
 /// Only the stand-in as a source: a registry that cannot be reached takes its time to say so.
 fn only_the_archive(workspace: &Workspace) {
@@ -325,5 +328,82 @@ fn a_root_file_system_of_the_users_own_is_a_base() {
     assert!(
         error.contains("linux/arm64") && error.contains("linux/amd64"),
         "{error}"
+    );
+}
+
+#[test]
+fn the_layers_of_a_registrys_base_are_fetched_once_and_mounted_where_they_are() {
+    if !(require_program("docker-registry") && require_program("skopeo")) {
+        return;
+    }
+    let Some(workspace) = built() else { return };
+    let temp = tempfile::tempdir().unwrap();
+    // No run before has this layer in the cache.
+    let mark = format!("musl libc ({})\0", temp.path().display());
+    let entries = [
+        Entry::directory("lib", 0o755),
+        Entry::file(
+            "lib/ld-musl.so",
+            [&fixture("amd64-gnu")[..], mark.as_bytes()].concat(),
+            0o755,
+        ),
+    ];
+    let mut content = Content::default();
+    let tar = write_tar(&entries, Vec::new()).unwrap();
+    let base = content.image("linux/amd64", &[(tar, media::LAYER_GZIP)]);
+    content.tag("1", base);
+    content.write_layout(&temp.path().join("base"), base);
+    let real = Real::start(temp.path(), None, None);
+    let server = Server::start(move |seen| answer(&content, seen));
+    let image = |from: &str, to: &str| {
+        let (from, to) = (format!("docker://{from}"), format!("docker://{to}"));
+        let args = [
+            "image",
+            "--base",
+            "alpine",
+            "--platform",
+            "linux/amd64",
+            "--base-image",
+            &from,
+            "--to",
+            &to,
+        ];
+        let output = run(&workspace, &args).output().unwrap();
+        assert_eq!(code(&output), 0, "{}", output.error_text());
+        output.error_text()
+    };
+    let one = format!("{}/library/x:1", server.host());
+    let (first, second) = (format!("{}/me/blog:1", real.host), format!("{}/me/blog:2", real.host));
+    let blobs = || {
+        let seen = server.seen();
+        let all = seen
+            .iter()
+            .filter(|seen| seen.method == "GET" && seen.target.contains("/blobs/"));
+        all.map(|seen| seen.target.clone()).collect::<Vec<_>>()
+    };
+    let said = image(&one, &first);
+    assert!(said.contains("Uploaded base layer"), "{said}");
+    let fetched = blobs();
+    let mut once = fetched.clone();
+    once.sort();
+    once.dedup();
+    assert_eq!(
+        (once.len(), fetched.len()),
+        (2, 2),
+        "layer and configuration: {fetched:?}"
+    );
+    image(&one, &second);
+    assert_eq!(blobs(), fetched, "from then on they are here");
+
+    // Where the base lies in the same registry, not a byte of it goes out.
+    let there = format!("{}/library/base:1", real.host);
+    let copy = ["copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false"];
+    let from = format!("oci:{}", temp.path().join("base").display());
+    let skopeo = Shell::new(false).command("skopeo").args(copy);
+    skopeo.arg(from).arg(format!("docker://{there}")).read().unwrap();
+    let said = image(&there, &format!("{}/new/blog:1", real.host));
+    assert!(
+        said.contains("Mounted base layer") && !said.contains("Uploaded base layer"),
+        "{said}"
     );
 }

@@ -101,6 +101,11 @@ pub struct Certificates {
 impl Certificates {
     /// For localhost and 127.0.0.1.
     pub fn new() -> Self {
+        Certificates::valid(1975, 4096)
+    }
+
+    /// The same from the first day of one year to that of another.
+    pub fn valid(from: i32, until: i32) -> Self {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -111,10 +116,10 @@ impl Certificates {
         let issuer = rcgen::Issuer::new(params, key);
         let key = rcgen::KeyPair::generate().unwrap();
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let signed = rcgen::CertificateParams::new(names)
-            .unwrap()
-            .signed_by(&key, &issuer)
-            .unwrap();
+        let mut params = rcgen::CertificateParams::new(names).unwrap();
+        params.not_before = rcgen::date_time_ymd(from, 1, 1);
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        let signed = params.signed_by(&key, &issuer).unwrap();
         Certificates {
             authority: authority.pem(),
             certificate: signed.pem(),

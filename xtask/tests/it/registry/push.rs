@@ -1,6 +1,7 @@
 //! Pushing, to a registry with a script of faults and to Debian's.
 
 mod faults;
+mod listed;
 mod pulled;
 mod resume;
 

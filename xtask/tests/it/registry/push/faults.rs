@@ -4,8 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use xtask::http::Client;
-use xtask::oci::image::Form;
-use xtask::oci::{Digest, ImageIndex};
+use xtask::oci::Digest;
 use xtask::registry::{Content as Wanted, Places, Registry, Sent, Tagged};
 use xtask::target::Platform;
 
@@ -13,7 +12,7 @@ use super::{Script, State, anonymous, images, reference, take, text, upload_regi
 use crate::http::server::{Fault, Reply, Seen, Server, Waits};
 use crate::http::wire::Wire;
 use crate::http::{cx, impatient, noise};
-use crate::oci::image::{about, sample};
+use crate::oci::image::sample;
 
 /// Bytes of one PATCH in these tests.
 const CHUNK: usize = 1000;
@@ -453,34 +452,6 @@ fn tags_say_what_they_moved_from() {
         Tagged::Moved(one.manifest().digest())
     );
     assert!(text(&push.tag("a b", two.manifest()).unwrap_err()).contains("is not a tag"));
-}
-
-#[test]
-fn attestations_go_into_the_index_and_referrers_where_they_are_known() {
-    let dir = tempfile::tempdir().unwrap();
-    let cx = cx(dir.path());
-    let image = sample(Platform::ArmV6);
-    let attached = [Form::Attestation, Form::Referrer].map(|form| about(&image, form, "sbom"));
-    let digests = attached.clone().map(|attached| attached.manifest().digest());
-    let index = ImageIndex::with_attached(vec![image], attached.into()).unwrap();
-    for (status, wanted) in [(200, true), (404, false)] {
-        let state: Arc<Mutex<State>> = Arc::default();
-        let server = upload_registry(
-            &state,
-            Box::new(move |seen, _, go| match seen.target.contains("/referrers/") {
-                true => Reply::new(status, r#"{"schemaVersion":2,"manifests":[]}"#),
-                false => go(),
-            }),
-        );
-        anonymous()
-            .push_to(&cx, &reference(&server, "a/b:1"))
-            .index(&index)
-            .unwrap();
-        let state = state.lock().unwrap();
-        let has = digests.map(|digest| state.content.manifests.contains_key(&digest));
-        assert_eq!(has, [true, wanted]);
-        assert_eq!(state.content.tags["1"], index.blob().digest());
-    }
 }
 
 #[test]
