@@ -154,7 +154,8 @@ impl Ui {
             return ProgressBar::hidden();
         }
         let bar = self.bars.add(ProgressBar::new(total));
-        if let Ok(style) = ProgressStyle::with_template("{prefix:>12.bold.green} {bar:30} {bytes}/{total_bytes} {msg}")
+        if let Ok(style) =
+            ProgressStyle::with_template("{prefix:>12.bold.green} {bar:30} {decimal_bytes}/{decimal_total_bytes} {msg}")
         {
             bar.set_style(style);
         }

@@ -483,21 +483,38 @@ fn beside_a_layout_and_an_archive_they_go_with_their_images() {
     }
 }
 
-/// Python packages that know the formats, in the target directory.
-fn python(package: &str, version: &str) -> Option<PathBuf> {
-    if !require_program("python3") {
-        return None;
-    }
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("python/{package}-{version}"));
-    let there = dir.join("complete").is_file() || {
-        let command = Shell::new(false)
-            .command("python3")
-            .args(["-m", "pip", "install", "--quiet", "--upgrade", "--target"])
-            .arg(&dir)
-            .arg(format!("{package}=={version}"));
-        command.output().is_ok_and(|output| output.status.success()) && fs::write(dir.join("complete"), "").is_ok()
+/// Python packages that know the formats, by version and hash, in the target directory.
+fn python() -> Option<&'static Path> {
+    static PACKAGES: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let install = || {
+        if !require_program("python3") {
+            return None;
+        }
+        let list = include_str!("attest/requirements.txt");
+        let digest = Digest::of(list.as_bytes()).hex();
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("python/attest-{}", &digest[..12]));
+        let there = dir.join("complete").is_file() || {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/attest/requirements.txt");
+            let command = Shell::new(false)
+                .command("python3")
+                .args([
+                    "-m",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--upgrade",
+                    "--require-hashes",
+                    "--only-binary=:all:",
+                ])
+                .arg("--target")
+                .arg(&dir)
+                .arg("--requirement")
+                .arg(file);
+            command.output().is_ok_and(|output| output.status.success()) && fs::write(dir.join("complete"), "").is_ok()
+        };
+        require("the libraries of SPDX and in-toto through pip", there).then_some(dir)
     };
-    require(&format!("{package} through pip"), there).then_some(dir)
+    PACKAGES.get_or_init(install).as_deref()
 }
 
 fn run_python(packages: &Path, script: &str, input: &Path) -> String {
@@ -514,8 +531,7 @@ fn run_python(packages: &Path, script: &str, input: &Path) -> String {
 
 /// What the SPDX project's own library has to say against a document.
 pub fn against_spdx_tools(document: &[u8]) -> Option<String> {
-    static PACKAGES: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let packages = PACKAGES.get_or_init(|| python("spdx-tools", "0.8.5")).as_ref()?;
+    let packages = python()?;
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("sbom.spdx.json");
     fs::write(&path, document).unwrap();
@@ -548,9 +564,7 @@ fn the_spdx_projects_own_library_finds_nothing_wrong() {
 
 #[test]
 fn the_published_schema_of_in_toto_and_slsa_reads_the_statements() {
-    let Some(packages) = python("in-toto-attestation", "0.9.3") else {
-        return;
-    };
+    let Some(packages) = python() else { return };
     let image = image(Platform::ArmV6, 0o644);
     let attestation = attestation(&image, &name("blog:scratch-armv6"));
     let temp = tempfile::tempdir().unwrap();
@@ -568,7 +582,7 @@ fn the_published_schema_of_in_toto_and_slsa_reads_the_statements() {
     for (kind, statement) in attestation.statements().unwrap() {
         let path = temp.path().join("statement.json");
         fs::write(&path, &statement).unwrap();
-        let said = run_python(&packages, script, &path);
+        let said = run_python(packages, script, &path);
         match kind {
             SPDX => assert_eq!(said.trim(), SPDX),
             _ => assert_eq!(said.trim(), "13 urn:xtask:builder:host"),
