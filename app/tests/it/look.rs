@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::app::TestApp;
+use crate::app::{PASSWORD, TestApp};
 use crate::python;
 use crate::seed;
 use crate::webdriver::Chromium;
@@ -36,8 +36,126 @@ const LOOKED_AT: &[&str] = &[
     "front", "front-ja", "thread", "article", "archive", "month-ja", "found-ja",
 ];
 
+/// Every kind of page that the owner sees.
+const OWNER: &[(&str, &str)] = &[
+    ("desk", "/admin"),
+    ("new", "/admin/new"),
+    ("continue", "/admin/new?reply_to=4"),
+    ("edit-article", "/admin/posts/6/edit"),
+    ("edit-image", "/admin/posts/10/edit"),
+    ("edit-page", "/admin/posts/16/edit"),
+    ("drafts", "/admin/drafts"),
+    ("scheduled", "/admin/scheduled"),
+    ("pages", "/admin/pages"),
+    ("trash", "/admin/trash"),
+    ("delete", "/admin/posts/6/delete"),
+    ("purge", "/admin/posts/15/purge"),
+    ("history", "/admin/posts/11/history"),
+    ("version", "/admin/posts/11/history/1"),
+    ("images", "/admin/media"),
+    ("sessions", "/admin/sessions"),
+    ("tokens", "/admin/tokens"),
+    ("two-factor", "/admin/two-factor"),
+    ("status", "/admin/status"),
+    ("owner-front", "/"),
+    ("owner-article", "/posts/6"),
+];
+
 fn at(app: &TestApp, path: &str) -> String {
     format!("http://{}{path}", app.address)
+}
+
+/// Whether the page fits into its window; a picture of it for people.
+fn fits(browser: &mut Chromium, name: &str, dark: bool, keep: bool) {
+    browser.dark(dark);
+    for width in [320, 1000] {
+        browser.resize(width, 900);
+        let widths = browser.run("return [document.documentElement.scrollWidth, innerWidth]");
+        assert_eq!(widths[0], widths[1], "{name} at {width}");
+        if keep {
+            let scheme = if dark { "dark" } else { "light" };
+            browser.screenshot(&format!("{name}-{width}-{scheme}"));
+        }
+    }
+}
+
+/// What axe finds on the page that is open.
+fn judge(browser: &mut Chromium, axe: &str, name: &str) {
+    browser.run(axe);
+    let result = browser.run(
+        "return axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })",
+    );
+    let problems: Vec<&Value> = result["violations"].as_array().unwrap().iter().collect();
+    let said: Vec<String> = problems
+        .iter()
+        .map(|problem| format!("{}: {}\n{}", problem["id"], problem["help"], problem["nodes"]))
+        .collect();
+    assert!(said.is_empty(), "{name}\n{}", said.join("\n"));
+    assert!(
+        result["passes"].as_array().unwrap().len() > 15,
+        "{name}: axe has looked at the page"
+    );
+}
+
+/// A blog with something on each of the owner's pages, and its owner signed in.
+fn signed_in(browser: &mut Chromium) -> TestApp {
+    let app = seed::start(&["--utc-offset", "+09:00", "--insecure-cookie"]);
+    app.change(
+        "INSERT INTO revisions (post_id, body, replaced_at) VALUES (11, '今日から書きます。', 1783260000);
+         UPDATE posts SET state = 'scheduled', published_at = 4102444800 WHERE id = 12;
+         INSERT INTO api_tokens (token_hash, name, scopes, created_at)
+             VALUES (zeroblob(32), 'a shell on the laptop', 'create media', 1783260000);",
+    );
+    browser.open(&at(&app, "/login"));
+    let field = browser.find("#password");
+    browser.type_into(&field, PASSWORD);
+    let button = browser.find("main button");
+    browser.click(&button);
+    app
+}
+
+#[test]
+fn every_page_of_the_owner_fits_and_passes_axe() {
+    let Some(axe) = python::axe() else { return };
+    let Some(mut browser) = Chromium::start(true) else {
+        return;
+    };
+    let app = seed::start(&["--insecure-cookie"]);
+    browser.open(&at(&app, "/login"));
+    for dark in [false, true] {
+        fits(&mut browser, "login", dark, true);
+        judge(&mut browser, &axe, "login");
+    }
+    let app = signed_in(&mut browser);
+    for (name, path) in OWNER {
+        browser.open(&at(&app, path));
+        for dark in [false, true] {
+            fits(&mut browser, name, dark, true);
+            judge(&mut browser, &axe, path);
+        }
+        let mark = if path.contains('?') { '&' } else { '?' };
+        browser.open(&at(&app, &format!("{path}{mark}lang=ja")));
+        fits(&mut browser, &format!("{name}-ja"), false, true);
+        judge(&mut browser, &axe, &format!("{path} in Japanese"));
+    }
+}
+
+/// The same for those who do not see the pages that they write with.
+#[test]
+fn assistive_programs_get_the_same_tree_of_the_owners_pages() {
+    let Some(mut browser) = Chromium::start(true) else {
+        return;
+    };
+    let app = signed_in(&mut browser);
+    // What is another one in every run: figures, times, secrets.
+    for (name, path) in OWNER
+        .iter()
+        .filter(|(name, _)| !["status", "sessions", "two-factor"].contains(name))
+    {
+        browser.open(&at(&app, path));
+        let tree = browser.accessibility().replace(&app.address, "ADDRESS");
+        crate::snapshot::check(&format!("tree-owner-{name}"), &tree);
+    }
 }
 
 #[test]
@@ -50,30 +168,8 @@ fn every_page_fits_and_passes_axe_in_light_and_dark() {
     for (name, path) in PAGES {
         browser.open(&at(&app, path));
         for dark in [false, true] {
-            browser.dark(dark);
-            for width in [320, 1000] {
-                browser.resize(width, 900);
-                let widths = browser.run("return [document.documentElement.scrollWidth, innerWidth]");
-                assert_eq!(widths[0], widths[1], "{path} at {width}");
-                let scheme = if dark { "dark" } else { "light" };
-                if LOOKED_AT.contains(name) {
-                    browser.screenshot(&format!("{name}-{width}-{scheme}"));
-                }
-            }
-            browser.run(&axe);
-            let result = browser.run(
-                "return axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })",
-            );
-            let problems: Vec<&Value> = result["violations"].as_array().unwrap().iter().collect();
-            let said: Vec<String> = problems
-                .iter()
-                .map(|problem| format!("{}: {}\n{}", problem["id"], problem["help"], problem["nodes"]))
-                .collect();
-            assert!(said.is_empty(), "{path}, dark: {dark}\n{}", said.join("\n"));
-            assert!(
-                result["passes"].as_array().unwrap().len() > 15,
-                "{path}: axe has looked at the page"
-            );
+            fits(&mut browser, name, dark, LOOKED_AT.contains(name));
+            judge(&mut browser, &axe, path);
         }
     }
     browser.open(&at(&app, "/posts/6"));
