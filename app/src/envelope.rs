@@ -102,10 +102,14 @@ pub async fn around(
         }
     }
 
-    state(response.request())?.metrics.count(response.status().as_u16());
+    let log = {
+        let state = state(response.request())?;
+        state.metrics.count(response.status().as_u16());
+        state.log_requests
+    };
 
     // The image's health check asks twice a minute; only a failure is news.
-    if path == "/healthz" && response.status().is_success() {
+    if !log || path == "/healthz" && response.status().is_success() {
         return Ok(response);
     }
     // No address of the reader, no query, no agent: what is not written cannot be asked for.

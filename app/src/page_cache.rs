@@ -34,6 +34,8 @@ pub struct Page {
     modified: Option<Stamp>,
     /// It depends on the languages the browser asks for.
     by_language: bool,
+    /// Its address changes when it does: nobody need ask for it again.
+    lasting: bool,
 }
 
 impl Page {
@@ -51,6 +53,15 @@ impl Page {
             hash,
             modified,
             by_language,
+            lasting: false,
+        }
+    }
+
+    /// What has its hash in its address.
+    pub fn lasting(content_type: &'static str, body: &'static str) -> Self {
+        Self {
+            lasting: true,
+            ..Self::new(content_type, body.to_owned(), None, false)
         }
     }
 
@@ -76,7 +87,13 @@ impl Page {
         let mut response = HttpResponse::build(status);
         response
             .insert_header((header::ETAG, tag))
-            .insert_header((header::CACHE_CONTROL, "no-cache"))
+            .insert_header((
+                header::CACHE_CONTROL,
+                match self.lasting {
+                    true => "public, max-age=31536000, immutable",
+                    false => "no-cache",
+                },
+            ))
             .insert_header((
                 header::VARY,
                 match self.by_language {

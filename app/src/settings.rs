@@ -123,6 +123,8 @@ pub struct Settings {
     /// Of hashes that are made from now on.
     pub password_cost: Cost,
     pub limits: Limits,
+    /// Whether each answer gets a line in the log.
+    pub log_requests: bool,
     pub backup: BackupSettings,
     /// Every setting with its source, in the order of [`TABLE`].
     pub in_force: Vec<InForce>,
@@ -295,6 +297,7 @@ impl Settings {
                 stop_time: zero,
                 form_bytes: 0,
             },
+            log_requests: true,
             backup: BackupSettings {
                 to: None,
                 every: zero,

@@ -47,6 +47,8 @@ pub struct AppState {
     pub lang: Preference,
     pub zone: Zone,
     pub limits: Limits,
+    /// Whether each answer gets a line in the log.
+    pub log_requests: bool,
     pub throttle: Throttle,
     /// For tokens of programs that are not known.
     pub token_throttle: Throttle,
@@ -84,6 +86,7 @@ impl AppState {
             lang: settings.lang,
             zone: settings.zone,
             limits: settings.limits,
+            log_requests: settings.log_requests,
             throttle: shared.throttle.clone(),
             token_throttle: shared.token_throttle.clone(),
             metrics: shared.metrics.clone(),

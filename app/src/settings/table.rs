@@ -1,6 +1,6 @@
 //! The one list of settings.
 
-use super::value::{bytes, cost, hosts, lang, listen, mode, number, seconds, span, title, url, yes_or_no, zone};
+use super::value::{bytes, cost, hosts, lang, listen, log, mode, number, seconds, span, title, url, yes_or_no, zone};
 use super::{OwnerPassword, Setting};
 
 /// Every setting, in the order in which people read of them.
@@ -169,6 +169,15 @@ pub const TABLE: &[Setting] = &[
         default: "256K",
         set: |settings, text| bytes(text, 16 << 10, 16 << 20).map(|value| settings.limits.form_bytes = value),
         ..flag("form-bytes", "BYTES", "largest form, also with K or M")
+    },
+    Setting {
+        default: "requests",
+        set: |settings, text| log(text).map(|value| settings.log_requests = value),
+        ..flag(
+            "log",
+            "requests|events",
+            "a line in the log for each answer, or only for what happens besides",
+        )
     },
     Setting {
         set: |settings, text| {

@@ -127,6 +127,15 @@ pub fn zone(text: &str) -> Result<Zone, Problem> {
     )
 }
 
+/// Whether each answer gets a line in the log.
+pub fn log(text: &str) -> Result<bool, Problem> {
+    match text {
+        "requests" => Ok(true),
+        "events" => Ok(false),
+        _ => wrong(format!("`{text}` is no kind of log"), "write requests or events"),
+    }
+}
+
 pub fn yes_or_no(text: &str) -> Result<bool, Problem> {
     match text {
         "1" | "true" | "yes" | "on" => Ok(true),

@@ -129,3 +129,12 @@ fn the_log_names_no_reader() {
     );
     assert!(!line.contains("127.0.0.1"), "{line}");
 }
+
+#[test]
+fn the_log_may_be_without_a_line_for_each_answer() {
+    let mut app = TestApp::start_with(&["--log", "events"]);
+    assert_eq!(app.reader().get("/").status, 200);
+    app.terminate();
+    let log = app.log_with("msg=stopped");
+    assert!(log.contains("msg=listening") && !log.contains("msg=request"), "{log}");
+}

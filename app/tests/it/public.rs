@@ -228,8 +228,8 @@ fn other_programs_may_write() {
     panic!("the change does not show");
 }
 
-/// The body as it travels, compressed.
-fn compressed(app: &TestApp, path: &str) -> usize {
+/// Bytes of an answer as it travels, compressed and with its head, and the text in it.
+fn compressed(app: &TestApp, path: &str) -> (usize, String) {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(&app.address).unwrap();
     let request = format!(
@@ -240,14 +240,36 @@ fn compressed(app: &TestApp, path: &str) -> usize {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
     let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
-    let mut html = String::new();
+    let mut text = String::new();
     flate2::read::GzDecoder::new(&bytes[head..])
-        .read_to_string(&mut html)
+        .read_to_string(&mut text)
         .unwrap();
+    (bytes.len(), text)
+}
+
+/// Bytes of a page as it travels, with its head. It brings one stylesheet along, and nothing else is asked for.
+fn page_bytes(app: &TestApp, path: &str) -> usize {
+    let (bytes, html) = compressed(app, path);
     assert!(html.ends_with("</html>") || html.ends_with("</html>\n"), "{path}");
     assert_eq!(html.matches("<link rel=\"stylesheet\"").count(), 1);
-    assert!(!html.contains("<script"));
-    bytes.len()
+    for other in [
+        "<script",
+        "<img",
+        "<iframe",
+        "<object",
+        "<embed",
+        "<audio",
+        "<video",
+        "<source",
+        " style=",
+        "<style",
+        "rel=\"icon\"",
+        "rel=\"preload\"",
+        "http-equiv",
+    ] {
+        assert!(!html.contains(other), "{path} has {other}");
+    }
+    bytes
 }
 
 #[test]
@@ -261,11 +283,11 @@ fn pages_stay_within_their_budgets() {
             .collect();
         write(&mut owner, &format!("{} 日本語の文章その{n} #tag{n}", words.join(" ")));
     }
-    let front = compressed(&app, "/");
+    let front = page_bytes(&app, "/");
     assert!(front <= 12_000, "front page: {front} bytes");
-    let post = compressed(&app, "/posts/1");
+    let post = page_bytes(&app, "/posts/1");
     assert!(post <= 3_000, "post: {post} bytes");
-    let archive = compressed(&app, "/archive");
+    let archive = page_bytes(&app, "/archive");
     assert!(archive <= 3_000, "archive: {archive} bytes");
     let page = get(&app, "/").body;
     let style = page
@@ -275,8 +297,9 @@ fn pages_stay_within_their_budgets() {
         .split('"')
         .next()
         .unwrap();
-    let style = get(&app, style).body.len();
-    assert!(style <= 16_000, "stylesheet: {style} bytes before compression");
+    let (style, text) = compressed(&app, style);
+    assert!(style <= 4_000, "stylesheet: {style} bytes");
+    assert!(!text.contains("url(") && !text.contains("@import"));
 }
 
 #[test]
