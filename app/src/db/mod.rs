@@ -5,11 +5,13 @@ pub mod lock;
 pub mod migrate;
 pub mod models;
 pub mod queries;
+pub mod run;
 pub mod schema;
 mod trouble;
 
 pub use trouble::Trouble;
 
+use std::any::Any;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -46,6 +48,18 @@ struct Inner {
     looked: AtomicI64,
     // Last: see there.
     _lock: Lock,
+}
+
+/// What a query answered, of whatever type. With it and [`Job`] a task of the runtime is made once, and not for each query.
+type Answer = Box<dyn Any + Send>;
+type Job = Box<dyn FnOnce(&mut SqliteConnection) -> QueryResult<Answer> + Send>;
+
+fn unpack<T: 'static>(answer: Answer) -> Result<T, AppError> {
+    let answer = answer.downcast::<T>();
+    answer.map_or_else(
+        |_| Err(AppError::Internal("an answer of another type".into())),
+        |answer| Ok(*answer),
+    )
 }
 
 struct Reader {
@@ -110,10 +124,15 @@ impl Db {
         T: Send + 'static,
         Q: FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
     {
+        let job = Box::new(move |connection: &mut SqliteConnection| Ok(Box::new(query(connection)?) as Answer));
+        unpack(self.read_job(job).await?)
+    }
+
+    async fn read_job(&self, job: Job) -> Result<Answer, AppError> {
         let db = self.clone();
         let answer = web::block(move || {
             let mut reader = db.take_reader();
-            let answer = db.look(&mut reader).and_then(|()| query(&mut reader.connection));
+            let answer = db.look(&mut reader).and_then(|()| job(&mut reader.connection));
             lock(&db.0.readers).push(reader);
             db.0.returned.notify_one();
             answer
@@ -130,11 +149,16 @@ impl Db {
         T: Send + 'static,
         Q: FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
     {
+        let job = Box::new(move |connection: &mut SqliteConnection| Ok(Box::new(change(connection)?) as Answer));
+        unpack(self.write_job(job).await?)
+    }
+
+    async fn write_job(&self, job: Job) -> Result<Answer, AppError> {
         let db = self.clone();
         // Immediate: a transaction that starts by reading could not become a writer when another one was quicker.
         let answer = web::block(move || {
             let answer = db.change(|connection| {
-                let answer = change(connection)?;
+                let answer = job(connection)?;
                 queries::search::refresh(connection, SEARCH_BATCH)?;
                 Ok(answer)
             });

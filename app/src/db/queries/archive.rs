@@ -5,6 +5,7 @@ use diesel::sql_types::BigInt;
 use diesel::sqlite::SqliteConnection;
 
 use super::reading::{LISTED, Listed, Span};
+use crate::db::run::RunQueryDsl;
 use crate::db::schema::posts;
 use crate::domain::Stamp;
 

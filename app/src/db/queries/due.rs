@@ -4,6 +4,7 @@ use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 
 use super::writing::latest_moment;
+use crate::db::run::RunQueryDsl;
 use crate::db::schema::posts;
 use crate::domain::{Stamp, State};
 

@@ -4,6 +4,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use diesel::sqlite::SqliteConnection;
 
+use crate::db::run::RunQueryDsl;
 use crate::db::schema::media;
 
 #[derive(QueryableByName)]

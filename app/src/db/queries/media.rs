@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 
 use crate::db::models::{Attached, Medium};
+use crate::db::run::RunQueryDsl;
 use crate::db::schema::{media, post_media, posts};
 use crate::domain::{Stamp, State, Visibility};
 use crate::media::store::{Hash, Ready};

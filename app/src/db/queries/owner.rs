@@ -3,6 +3,7 @@
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 
+use crate::db::run::RunQueryDsl;
 use crate::db::schema::{owner, sessions};
 use crate::domain::Stamp;
 

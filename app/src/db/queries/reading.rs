@@ -9,6 +9,7 @@ use diesel::sqlite::{Sqlite, SqliteConnection};
 
 use super::media;
 use crate::db::models::{Attached, Post};
+use crate::db::run::RunQueryDsl;
 use crate::db::schema::{old_ids, post_tags, posts, tags};
 use crate::domain::{Cursor, Kind, Stamp, State, Visibility};
 

@@ -4,6 +4,7 @@ use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 
 use crate::db::models::Revision;
+use crate::db::run::RunQueryDsl;
 use crate::db::schema::revisions;
 
 /// From the latest to the first, those with a smaller number than `before`.

@@ -7,6 +7,7 @@ use diesel::sqlite::{Sqlite, SqliteConnection};
 
 use super::reading::{LISTED, MENU};
 use crate::db::models::Post;
+use crate::db::run::RunQueryDsl;
 use crate::db::schema::{post_media, post_tags, posts, search_stale, search_texts, tags};
 use crate::domain::Cursor;
 use crate::domain::fold::fold;

@@ -3,6 +3,7 @@
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 
+use crate::db::run::RunQueryDsl;
 use crate::db::schema::{owner, recovery_codes};
 use crate::domain::Stamp;
 

@@ -4,6 +4,7 @@ use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 
 use crate::db::models::Site;
+use crate::db::run::RunQueryDsl;
 use crate::db::schema::site;
 use crate::domain::Stamp;
 

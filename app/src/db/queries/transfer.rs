@@ -1,8 +1,10 @@
 //! Whole posts in and out: what import and export need, and nothing that a page does.
 
+use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 
+use crate::db::run::RunQueryDsl;
 use crate::db::schema::{media, old_ids, post_media, post_tags, posts, revisions, site, tags};
 use crate::domain::{Kind, State, Visibility};
 
@@ -173,11 +175,12 @@ pub fn all_old(
     source: &str,
     mut each: impl FnMut(String, Place),
 ) -> QueryResult<()> {
-    let rows = old_ids::table
+    let query = old_ids::table
         .inner_join(posts::table)
         .filter(old_ids::source.eq(source))
-        .select((old_ids::old_id, posts::id, posts::thread))
-        .load_iter::<(String, i64, Option<i64>), diesel::connection::DefaultLoadingMode>(connection)?;
+        .select((old_ids::old_id, posts::id, posts::thread));
+    // One row at a time: an archive has a hundred thousand.
+    let rows = diesel::RunQueryDsl::load_iter::<(String, i64, Option<i64>), DefaultLoadingMode>(query, connection)?;
     for row in rows {
         let (old_id, id, thread) = row?;
         each(old_id, Place { id, thread });

@@ -7,6 +7,7 @@ use diesel::sqlite::SqliteConnection;
 use super::posts::find;
 use super::transfer::{self, PostRow, RevisionRow};
 use crate::db::models::Post;
+use crate::db::run::RunQueryDsl;
 use crate::db::schema::{compose_keys, post_tags, posts, tags};
 use crate::domain::{Content, Kind, Problem, Stamp, State, Tag};
 
