@@ -153,7 +153,7 @@ pub struct Limits {
     pub blocking_threads: usize,
     /// For the head of a request to arrive.
     pub header_time: Duration,
-    /// For the body of a request to arrive.
+    /// For the body of a request to arrive, and for a reader to take some of an answer.
     pub body_time: Duration,
     /// Until an idle connection is closed.
     pub keep_alive: Duration,

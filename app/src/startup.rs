@@ -275,6 +275,9 @@ fn server(bound: Bound, state: web::Data<AppState>) -> std::io::Result<(Server, 
         .disable_signals();
     Ok(match bound {
         Bound::Tcp(listener) => {
+            // For those who ask and do not listen to the answer; connections get it from their listener. Sockets in the
+            // file system have no such option.
+            socket2::SockRef::from(&listener).set_tcp_user_timeout(Some(limits.body_time))?;
             let place = listener.local_addr()?.to_string();
             (server.listen(listener)?.run(), place, None)
         }

@@ -61,11 +61,7 @@ pub fn run(plan: &Plan, now: Stamp) -> Result<Made, Failure> {
     }
     let failed = |error: io::Error| cannot_write(&plan.to, &error);
     let media = plan.to.join(names::MEDIA);
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&media)
-        .map_err(failed)?;
+    make_directory(&media).map_err(failed)?;
     let _alone = alone(&plan.to)?;
     names::sweep(&plan.to).map_err(failed)?;
 
@@ -153,6 +149,16 @@ fn alone(to: &Path) -> Result<File, Failure> {
         )
     })?;
     Ok(directory)
+}
+
+/// With everything above it. A directory is on the disk once the one that it stands in was synced.
+fn make_directory(path: &Path) -> io::Result<()> {
+    let above = path.ancestors();
+    let missing: Vec<&Path> = above
+        .take_while(|above| !above.as_os_str().is_empty() && !above.exists())
+        .collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    missing.into_iter().try_for_each(sync_parent)
 }
 
 fn cannot_write(place: &Path, error: &io::Error) -> Failure {

@@ -105,7 +105,8 @@ pub fn sweep(directory: &Path) -> io::Result<()> {
         };
         let path = directory.join(&name);
         let unlisted = name.starts_with("blog-") && name.ends_with(".db") && !path.with_extension("sha256").exists();
-        if name.starts_with("blog-") && name.ends_with(".partial") || unlisted {
+        // Also SQLite's journal of a part.
+        if name.starts_with("blog-") && name.contains(".partial") || unlisted {
             fs::remove_file(&path)?;
         }
         if name.starts_with(".proof-") {
@@ -203,6 +204,12 @@ mod tests {
             "killed before it was listed",
         )
         .unwrap();
+        for left in [
+            "blog-000004-19700101T000000Z.partial",
+            "blog-000004-19700101T000000Z.partial-journal",
+        ] {
+            fs::write(at.join(left), "killed in the middle").unwrap();
+        }
         fs::write(at.join("notes.txt"), "not ours").unwrap();
         sweep(at).unwrap();
         assert_eq!(rotate(at, 2).unwrap(), ["blog-000001-19700101T012320Z.db"]);

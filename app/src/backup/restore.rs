@@ -1,8 +1,7 @@
 //! `blog restore`: a backup becomes the blog. The database that was there is kept under another name.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use diesel::connection::SimpleConnection;
@@ -55,11 +54,7 @@ pub fn restore(from: &Path, database: &Path, media: &Path, now: Stamp) -> Result
     let mut images = 0;
     let store = source.parent().unwrap_or(Path::new(".")).join(names::MEDIA);
     if !proof.images.is_empty() {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(media)
-            .map_err(failed)?;
+        super::make_directory(media).map_err(failed)?;
     }
     for image in &proof.images {
         match copy::image(image, &store, media)? {

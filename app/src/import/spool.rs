@@ -8,6 +8,30 @@ use std::path::Path;
 
 use crate::domain::{hex, random};
 
+/// The name that the file has for a moment begins so.
+const TEMPORARY: &str = ".import-";
+
+/// Removes what imports left that were killed just then.
+fn sweep(directory: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(TEMPORARY)
+            && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok())
+        {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Another import may have been quicker.
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 #[derive(Debug)]
 pub struct Spool {
     file: File,
@@ -25,8 +49,9 @@ pub struct Slot {
 impl Spool {
     /// In `directory`, which has room for what will be imported anyway.
     pub fn create(directory: &Path) -> io::Result<Self> {
+        sweep(directory)?;
         let name = random::bytes::<8>().map_err(|error| io::Error::other(error.to_string()))?;
-        let path = directory.join(format!(".import-{}", hex::encode(&name)));
+        let path = directory.join(format!("{TEMPORARY}{}", hex::encode(&name)));
         let mut options = OpenOptions::new();
         let file = options
             .read(true)
@@ -34,7 +59,9 @@ impl Spool {
             .create_new(true)
             .mode(0o600)
             .open(&path)?;
-        std::fs::remove_file(&path)?;
+        // For a moment it has a name. Locked, so that no other import takes it for left over.
+        file.try_lock()?;
+        remove(&path)?;
         Ok(Self {
             file,
             length: 0,

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::http::header;
 use actix_web::rt::time::timeout;
@@ -26,8 +26,8 @@ pub const MAX_FILES: usize = 8;
 const MAX_FIELDS: usize = 128;
 /// A file is written in pieces of at least this size: each piece is one trip to another thread.
 const PIECE: usize = 128 * 1024;
-/// A circuit may be slow; it may not be silent for longer than this.
-const SILENCE: Duration = Duration::from_secs(60);
+/// What a slow circuit brings at least, in bytes a second: less is somebody who holds a connection.
+const SLOWEST: u64 = 2048;
 
 /// A file of a form: stored, or why not.
 #[derive(Debug)]
@@ -112,6 +112,9 @@ struct Incoming {
 impl Receiver<'_> {
     async fn run(mut self, mut parser: Parser, mut payload: web::Payload) -> Result<(Form, Vec<Upload>), AppError> {
         let malformed = |Malformed| AppError::BadRequest;
+        // A circuit may be silent for as long as a form may take, and in all for that and what its bytes need.
+        let (patience, started) = (self.state.limits.body_time, Instant::now());
+        let mut received = 0;
         loop {
             while let Some(event) = parser.event().map_err(malformed)? {
                 match event {
@@ -125,12 +128,15 @@ impl Receiver<'_> {
                     Event::End => return Ok((self.form, self.uploads)),
                 }
             }
-            let bytes = match timeout(SILENCE, piece(&mut payload)).await {
+            let end = patience + Duration::from_secs(received / SLOWEST);
+            let left = end.saturating_sub(started.elapsed()).min(patience);
+            let bytes = match timeout(left, piece(&mut payload)).await {
                 Ok(Some(Ok(bytes))) => bytes,
                 // It ends before its last boundary.
                 Ok(Some(Err(_)) | None) => return Err(AppError::BadRequest),
                 Err(_) => return Err(AppError::TooSlow),
             };
+            received += bytes.len() as u64;
             self.room = self.room.checked_sub(bytes.len() as u64).ok_or(AppError::TooLarge)?;
             parser.feed(&bytes);
         }

@@ -147,7 +147,11 @@ pub const TABLE: &[Setting] = &[
     Setting {
         default: "60",
         set: |settings, text| seconds(text).map(|value| settings.limits.body_time = value),
-        ..flag("body-time", "SECONDS", "time for a form to arrive")
+        ..flag(
+            "body-time",
+            "SECONDS",
+            "time for a form to arrive, or an answer to move on",
+        )
     },
     Setting {
         default: "15",

@@ -80,3 +80,59 @@ fn a_request_under_way_is_finished() {
     let app = app.kill_and_restart();
     assert!(app.reader().get("/posts/1").body.contains("under way"));
 }
+
+#[test]
+fn every_table_is_strict_and_every_connection_careful() {
+    use blog::db::connection::{APPLICATION_ID, reader, writer};
+    use diesel::connection::SimpleConnection;
+    use diesel::prelude::*;
+
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        value: String,
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("blog.db").to_str().unwrap().to_owned();
+    drop(blog::db::Db::open(&path).unwrap());
+    let (mut writes, mut reads) = (writer(&path).unwrap(), reader(&path).unwrap());
+    for connection in [&mut writes, &mut reads] {
+        let mut is = |query: &str, expected: &str| {
+            let query = format!("SELECT CAST(({query}) AS TEXT) AS value");
+            let row: Row = diesel::sql_query(&query).get_result(connection).unwrap();
+            assert_eq!(row.value, expected, "{query}");
+        };
+        is("SELECT journal_mode FROM pragma_journal_mode", "wal");
+        // FULL
+        is("SELECT synchronous FROM pragma_synchronous", "2");
+        is("SELECT foreign_keys FROM pragma_foreign_keys", "1");
+        is("SELECT timeout FROM pragma_busy_timeout", "5000");
+        is("SELECT trusted_schema FROM pragma_trusted_schema", "0");
+        is(
+            "SELECT application_id FROM pragma_application_id",
+            &APPLICATION_ID.to_string(),
+        );
+        is("SELECT user_version > 0 FROM pragma_user_version", "1");
+        // diesel's own list of migrations, and the tables that SQLite makes for the search.
+        is(
+            "SELECT coalesce(group_concat(name), '') FROM pragma_table_list WHERE schema = 'main' AND type = 'table' \
+             AND NOT strict AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name <> '__diesel_schema_migrations'",
+            "",
+        );
+        is(
+            "SELECT count(*) > 10 FROM pragma_table_list WHERE schema = 'main' AND strict",
+            "1",
+        );
+    }
+    let refused = |connection: &mut SqliteConnection, statement: &str, why: &str| {
+        let error = connection.batch_execute(statement).unwrap_err().to_string();
+        assert!(error.contains(why), "{statement}: {error}");
+    };
+    refused(&mut writes, "INSERT INTO post_tags VALUES (99, 99)", "FOREIGN KEY");
+    refused(
+        &mut writes,
+        "INSERT INTO tags VALUES (1, x'00ff', 'x')",
+        "cannot store BLOB value in TEXT column",
+    );
+    refused(&mut reads, "INSERT INTO tags VALUES (1, 'x', 'x')", "readonly");
+}

@@ -5,14 +5,17 @@
 
 mod access;
 mod app;
+mod attack;
 mod browser;
 mod cli;
 mod crash;
+mod crawl;
 mod data;
 mod durability;
 mod feed;
 mod full_disk;
 mod http;
+mod leak;
 mod limits;
 mod listeners;
 mod look;

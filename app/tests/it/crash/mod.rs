@@ -1,11 +1,21 @@
-//! The program dies at every single write step, and the disk forgets what was not synced: nothing that was acknowledged
-//! is lost, nothing is there by half. `fixtures/fault.c` is preloaded into the real program and counts its steps.
+//! The program dies at every write step, and the disk forgets what was not synced: nothing that was acknowledged is lost,
+//! nothing is there by half. `fixtures/fault.c` is preloaded into the real program and counts its steps. What is left is
+//! looked at by the test itself, which is quicker than another start of the program.
 
+mod backup;
+mod import;
 mod server;
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use blog::media::store::parse_name;
+use blog::media::{Limits, Store};
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
 
 use crate::app::program;
 use crate::require::{require, works};
@@ -51,6 +61,9 @@ fn library() -> Option<&'static Path> {
         .as_deref()
 }
 
+/// As in `fault.c`.
+const CONTROL_SIZE: usize = 65536;
+
 /// One run of the program that ends at a step of its own.
 pub struct Fault {
     /// Where the program works; only what happens there counts.
@@ -65,7 +78,8 @@ impl Fault {
         library()?;
         let control = beside.join("control");
         let salt = if let Disk::Mixes(salt) = disk { salt } else { 0 };
-        let words = [0, step, salt].map(u64::to_ne_bytes).concat();
+        let mut words = [0, step, salt].map(u64::to_ne_bytes).concat();
+        words.resize(CONTROL_SIZE, 0);
         std::fs::write(&control, words).unwrap();
         std::fs::create_dir_all(beside.join("stash")).unwrap();
         let directory = directory.canonicalize().unwrap();
@@ -99,6 +113,24 @@ impl Fault {
         u64::from_ne_bytes(words[..8].try_into().unwrap())
     }
 
+    /// What each step was, by its letter: write, truncate, sync, name, exit.
+    pub fn letters(&self) -> Vec<u8> {
+        let bytes = std::fs::read(&self.control).unwrap();
+        let letters = bytes[24..].iter().copied();
+        letters.take_while(|letter| *letter != 0).collect()
+    }
+
+    /// Runs a command of the program to its end, or to its death. True: it died.
+    pub fn run(&self, words: &[&str]) -> (bool, Output) {
+        let mut command = self.program();
+        command.args(words).current_dir(&self.directory);
+        let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+        let died = output.status.signal() == Some(9);
+        assert!(died || output.status.success(), "{words:?}: {output:?}");
+        self.after();
+        (died, output)
+    }
+
     /// After the program has died: what lies in memory alone is gone, too, when the power went.
     pub fn after(&self) {
         if self.disk == Disk::Keeps {
@@ -125,4 +157,107 @@ pub fn copy(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+/// Every disk there is.
+pub const DISKS: [Disk; 5] = [Disk::Keeps, Disk::Loses, Disk::Mixes(1), Disk::Mixes(2), Disk::Mixes(3)];
+
+/// The points of a run that takes these steps: all that change a name or a size or promise something, on every disk, and
+/// of the plain writes one in `stride`, each time on another disk.
+pub fn choose(letters: &[u8], stride: usize) -> Vec<(Disk, u64)> {
+    let mut points = Vec::new();
+    let mut writes = 0;
+    for (n, letter) in letters.iter().enumerate() {
+        for disk in DISKS {
+            writes += usize::from(*letter == b'w');
+            if *letter != b'w' || writes % stride == 0 {
+                points.push((disk, n as u64 + 1));
+            }
+        }
+    }
+    points
+}
+
+/// Tries points, by as many threads as there are cores. Answers with how many of them the program came to.
+pub fn try_all(points: &[(Disk, u64)], point: impl Fn(Disk, u64) -> bool + Sync) -> u64 {
+    let (next, died) = (AtomicUsize::new(0), AtomicU64::new(0));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some((disk, step)) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    died.fetch_add(u64::from(point(*disk, *step)), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    died.into_inner()
+}
+
+/// A database that is whole, as this process finds it.
+pub struct Found {
+    database: PathBuf,
+    connection: SqliteConnection,
+}
+
+impl Found {
+    pub fn open(database: &Path) -> Self {
+        let connection = SqliteConnection::establish(database.to_str().unwrap()).unwrap();
+        let mut found = Self {
+            database: database.to_owned(),
+            connection,
+        };
+        assert_eq!(
+            found.text("SELECT integrity_check AS value FROM pragma_integrity_check"),
+            "ok"
+        );
+        assert_eq!(
+            found.text("SELECT \"table\" AS value FROM pragma_foreign_key_check"),
+            ""
+        );
+        found
+    }
+
+    /// The column `value` of all rows, with bars between them.
+    pub fn text(&mut self, query: &str) -> String {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = diesel::sql_types::Text)]
+            value: String,
+        }
+        let query = format!("SELECT CAST(coalesce(group_concat(value, '|'), '') AS TEXT) AS value FROM ({query})");
+        let row = diesel::sql_query(query).get_result::<Row>(&mut self.connection);
+        row.unwrap().value
+    }
+
+    pub fn number(&mut self, query: &str) -> u64 {
+        self.text(query).parse().unwrap()
+    }
+
+    /// No row without its file, whole and right, in the directory beside the database.
+    pub fn has_its_images(&mut self) {
+        let store = Store::open(&Store::beside(self.database.to_str().unwrap()), Limits::default()).unwrap();
+        let names =
+            "SELECT lower(hex(sha256)) || CASE mime WHEN 'image/png' THEN '.png' ELSE '.jpg' END AS value FROM media";
+        for name in self.text(names).split('|').filter(|name| !name.is_empty()) {
+            let (hash, format) = parse_name(name).unwrap();
+            assert_eq!(store.verify(&hash, format).unwrap(), Some(true), "{name}");
+        }
+    }
+}
+
+/// Nothing but images is in the directory for them.
+pub fn nothing_is_left_over(media: &Path) {
+    let entries = std::fs::read_dir(media).unwrap();
+    let left: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| parse_name(name).is_none())
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// Says where it happened when `check` fails.
+pub fn at<T>(disk: Disk, step: u64, when: &str, check: impl FnOnce() -> T) -> T {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(check))
+        .unwrap_or_else(|_| panic!("{disk:?}, step {step}, {when}"))
 }

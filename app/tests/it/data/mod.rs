@@ -1,6 +1,6 @@
 //! Data in and out: imports, exports, backups, checks. All of it through the real program.
 
-mod archives;
+pub mod archives;
 mod backup;
 mod check;
 mod export;
