@@ -3,6 +3,7 @@
 use super::{BatchError, Target};
 use crate::cli::Failure;
 use crate::db::queries::transfer::{self, MediaRow, Place, PostRow};
+use crate::domain::post_text::allowed;
 use crate::domain::tag::{self, Tag};
 use crate::domain::{Kind, Stamp, State, Visibility, markup, random};
 
@@ -49,7 +50,8 @@ impl Incoming {
     }
 
     /// Writes everything and counts it; on a dry run it only counts.
-    pub fn insert(self, target: &mut Target<'_>) -> Result<Place, BatchError> {
+    pub fn insert(mut self, target: &mut Target<'_>) -> Result<Place, BatchError> {
+        self.make_readable();
         target.report.imported += 1;
         target.report.images += self.images.len() as u64;
         if target.dry_run {
@@ -75,5 +77,20 @@ impl Incoming {
             id,
             thread: self.row.thread,
         })
+    }
+
+    /// Takes away what the form takes away, too: files of others have form feeds and worse, and no XML can carry those.
+    fn make_readable(&mut self) {
+        if self.row.body.contains('\r') {
+            self.row.body = self.row.body.replace("\r\n", "\n").replace('\r', "\n");
+        }
+        let alts = self.images.iter_mut().map(|(_, alt)| alt);
+        for text in [&mut self.row.body].into_iter().chain(&mut self.row.title).chain(alts) {
+            text.retain(allowed);
+        }
+        // An article must be called something.
+        if let Some(title) = self.row.title.as_mut().filter(|title| title.is_empty()) {
+            title.push(char::REPLACEMENT_CHARACTER);
+        }
     }
 }

@@ -154,8 +154,26 @@ fn assistive_programs_get_the_same_tree_of_the_owners_pages() {
     {
         browser.open(&at(&app, path));
         let tree = browser.accessibility().replace(&app.address, "ADDRESS");
-        crate::snapshot::check(&format!("tree-owner-{name}"), &tree);
+        crate::snapshot::check(&format!("tree-owner-{name}"), &without_content_of_files(&tree));
     }
+}
+
+/// Names of images are hashes, and how small a compressor made one depends on the compressor that cargo's features chose.
+fn without_content_of_files(tree: &str) -> String {
+    let lines = tree.lines().map(|line| {
+        if let Some((before, _)) = line.split_once("….png") {
+            let hash = before.rfind('"').map_or(0, |quote| quote + 1);
+            return format!("{}HASH….png\"\n", &before[..hash]);
+        }
+        match (line.split_once(" KiB, "), line.rsplit_once(", in ")) {
+            (Some((before, _)), Some((_, posts))) => {
+                let size = before.rfind(' ').map_or(0, |blank| blank + 1);
+                format!("{}N KiB, in {posts}\n", &before[..size])
+            }
+            _ => format!("{line}\n"),
+        }
+    });
+    lines.collect()
 }
 
 #[test]

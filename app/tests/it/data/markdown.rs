@@ -69,3 +69,17 @@ fn files_of_jekyll_and_hugo() {
     let again = place.json(&["import", "markdown", "site"]);
     assert_eq!((&again["imported"], &again["already"]), (&json!(0), &json!(6)));
 }
+
+#[test]
+fn what_no_feed_can_carry_stays_outside() {
+    let place = Place::new();
+    place.write(
+        "site/a.md",
+        "---\ntitle: \"one\\u000C two\"\ndate: 2021-01-01\n---\nform\u{c}feed, none\u{fffe} and\u{1b}[31m red\u{7f}\rlast",
+    );
+    place.json(&["import", "markdown", "site"]);
+    assert_eq!(
+        place.sql("SELECT title || '|' || body AS value FROM posts"),
+        ["one two|formfeed, none and[31m red\nlast"]
+    );
+}
