@@ -44,6 +44,7 @@ rules! {
     "../elf/dynamic.rs",
     "../elf/mod.rs",
     "../elf/sections.rs",
+    "../elf/segments.rs",
     "../elf/strip.rs",
     "../isa/mod.rs",
     "../isa/decode/arm.rs",

@@ -121,6 +121,17 @@ impl Workspace {
         self.write(path, &text.replacen(from, to, 1));
     }
 
+    /// Another budget for the base scratch, in the place of what xtask.toml says.
+    fn set_budget(&self, budget: &str) {
+        let text = self.read("xtask.toml");
+        let (before, table) = text.split_once("\n[budget]\nscratch = ").unwrap();
+        let (_, after) = table.split_once('\n').unwrap();
+        self.write(
+            "xtask.toml",
+            &format!("{before}\n[budget]\nscratch = {budget}\n{after}"),
+        );
+    }
+
     /// `cargo xtask ARGS`, with a cache of its own beside the workspace, offline, and without what the caller's environment says.
     pub fn xtask(&self, args: &[&str]) -> Command {
         xtask(&self.root, args)

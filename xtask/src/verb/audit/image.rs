@@ -339,6 +339,8 @@ fn full(
 ) -> Result<Report> {
     let code = CodePolicy {
         strict: how.strict,
+        // Of every program for that chip, whoever made it; waivers are for ours.
+        allowed: how.policy.allowed(platform),
         ..CodePolicy::default()
     };
     let file = format!("{name}/{path}");
@@ -386,7 +388,6 @@ fn full(
         _ => {
             let code = CodePolicy {
                 waivers: how.policy.code_waivers(platform),
-                allowed: how.policy.allowed(platform),
                 ..code
             };
             audit_with(bytes, &expectation, &code)

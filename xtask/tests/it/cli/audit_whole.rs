@@ -218,7 +218,11 @@ fn what_names_the_platform_must_name_one() {
 
 /// An image layout with one image, its index entry and labels as told.
 fn layout(dir: &Path, platform: &Value, entry: Option<&Value>, label: Option<&str>) {
-    let layers = [tar(&[("p", V6)], &[])];
+    layout_of(V6, dir, platform, entry, label);
+}
+
+fn layout_of(program: &[u8], dir: &Path, platform: &Value, entry: Option<&Value>, label: Option<&str>) {
+    let layers = [tar(&[("p", program)], &[])];
     let mut config = config(platform, &layers, "/p");
     if let Some(label) = label {
         config["config"]["Labels"]["xtask.binary.triple"] = label.into();
@@ -271,6 +275,22 @@ fn an_index_entry_or_a_label_that_says_otherwise_is_a_finding() {
     );
     layout(&dir, &arm("v6"), None, None);
     assert_eq!(findings(), (0, "[]".to_owned()));
+}
+
+/// An image that was pushed has neither names nor a record of its build here, and its own name begins with no base.
+#[test]
+fn what_every_chip_of_a_platform_has_is_allowed_in_images_from_elsewhere() {
+    let workspace = Workspace::new();
+    let mut program = V7.to_vec();
+    // `vldr d16, [sp]` in the place of the first instruction.
+    program[0xe4..0xe8].copy_from_slice(&[0x00, 0x0b, 0xdd, 0xed]);
+    let label = Some("armv7-unknown-linux-musleabihf");
+    layout_of(&program, &workspace.path("layout"), &arm("v7"), None, label);
+    let (code, found, _) = audited(&workspace, &["oci:layout"]);
+    assert_eq!(code, 0, "{found}");
+    let (code, found, _) = audited(&workspace, &["oci:layout", "--strict"]);
+    let found = found.to_string();
+    assert!(code == 1 && found.contains("registers d16 to d31"), "{code} {found}");
 }
 
 #[test]

@@ -151,11 +151,7 @@ fn what_is_saved_is_compared_with_and_growth_is_named() {
         );
     }
 
-    workspace.edit(
-        "xtask.toml",
-        "scratch = 1_700_000",
-        "scratch = { pull = 6_000, app = 100, crates = { diesel = 1 } }",
-    );
+    workspace.set_budget("{ pull = 6_000, app = 100, crates = { diesel = 1 } }");
     let output = workspace
         .xtask(&["size", "oci:layout", "--against", "before.json"])
         .output()

@@ -181,7 +181,7 @@ fn what_the_audit_refuses_is_not_written() {
 fn an_image_over_its_budget_is_a_finding_and_does_not_compile_is_an_error() {
     let Some(workspace) = built() else { return };
     fine(&run(&workspace, &["size"]));
-    workspace.edit("xtask.toml", "scratch = 1_700_000", "scratch = 1_000");
+    workspace.set_budget("1_000");
     let output = run(&workspace, &["size"]).output().unwrap();
     assert_eq!(code(&output), 1, "{}", output.text());
     let warning = output.error_text();
