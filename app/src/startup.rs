@@ -73,6 +73,17 @@ struct Shared {
 }
 
 impl AppState {
+    /// What follows a new post: a word when its time is not the clock's, and another look at what is scheduled.
+    pub fn post_was_made(&self, id: i64, clock_behind: bool) {
+        if clock_behind {
+            tracing::warn!(
+                post = id,
+                "the clock is behind the newest post; the post got that post's time"
+            );
+        }
+        self.schedule.notify_one();
+    }
+
     fn new(settings: &Settings, shared: &Shared, audience: Audience) -> Self {
         Self {
             db: shared.db.clone(),

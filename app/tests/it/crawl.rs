@@ -51,15 +51,10 @@ pub fn crawl(browser: &Browser, start: &[&str], wanted: impl Fn(&str) -> bool) -
 }
 
 fn get(browser: &Browser, path: &str) -> Page {
-    let cookies: Vec<_> = browser
-        .cookies
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nCookie: {}\r\n\r\n",
         browser.address,
-        cookies.join("; ")
+        browser.cookie_header()
     );
     let answer = exchange(&browser.address, request.as_bytes());
     let (head, body) = split(&answer);

@@ -113,6 +113,12 @@ pub struct Browser {
 }
 
 impl Browser {
+    /// The value of `Cookie`.
+    pub fn cookie_header(&self) -> String {
+        let pairs = self.cookies.iter().map(|(name, value)| format!("{name}={value}"));
+        pairs.collect::<Vec<_>>().join("; ")
+    }
+
     pub fn get(&mut self, path: &str) -> Response {
         self.send("GET", path, &[], "")
     }
@@ -146,12 +152,7 @@ impl Browser {
             self.address
         );
         if !self.cookies.is_empty() {
-            let pairs: Vec<_> = self
-                .cookies
-                .iter()
-                .map(|(key, value)| format!("{key}={value}"))
-                .collect();
-            request.push_str(&format!("Cookie: {}\r\n", pairs.join("; ")));
+            request.push_str(&format!("Cookie: {}\r\n", self.cookie_header()));
         }
         for (key, value) in headers {
             request.push_str(&format!("{key}: {value}\r\n"));

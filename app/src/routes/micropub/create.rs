@@ -89,13 +89,7 @@ pub async fn create(
     let (done, post): (Created, Option<Post>) = done?;
     match done {
         Created::New { id, clock_behind } => {
-            if clock_behind {
-                tracing::warn!(
-                    post = id,
-                    "the clock is behind the newest post; the post got that post's time"
-                );
-            }
-            state.schedule.notify_one();
+            state.post_was_made(id, clock_behind);
         }
         Created::Again(_) => {}
         Created::Other(_) => return Err(Refusal::KeyUsed),

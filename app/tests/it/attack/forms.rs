@@ -152,16 +152,11 @@ fn no_address_leads_out_of_the_blog() {
         for way in ways {
             let path = filled(route, way);
             for (method, browser) in [("GET", &owner), ("GET", &app.reader()), ("POST", &owner)] {
-                let cookies: Vec<_> = browser
-                    .cookies
-                    .iter()
-                    .map(|(name, value)| format!("{name}={value}"))
-                    .collect();
                 let request = format!(
                     "{method} {} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nCookie: {}\r\nContent-Length: 0\r\n\
                      Content-Type: application/x-www-form-urlencoded\r\n\r\n",
                     path.replace(' ', "%20"),
-                    cookies.join("; ")
+                    browser.cookie_header()
                 );
                 let bytes = exchange(&app.address, request.as_bytes());
                 let text = String::from_utf8_lossy(&bytes);

@@ -34,15 +34,10 @@ fn sql(app: &TestApp, text: &str) {
 }
 
 fn get(browser: &Browser, path: &str, headers: &str) -> (Response, Vec<u8>) {
-    let cookies: Vec<_> = browser
-        .cookies
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nCookie: {}\r\n{headers}\r\n",
         browser.address,
-        cookies.join("; ")
+        browser.cookie_header()
     );
     let answer = exchange(&browser.address, request.as_bytes());
     let (head, body) = split(&answer);
