@@ -1,5 +1,6 @@
-//! How queries are run. Diesel makes code for running each query anew, several times what the query itself takes; a
-//! quarter of a megabyte in all. Here a query is only walked over, and one piece of code runs all of them.
+//! How queries are run. Diesel makes code for running each query anew, several times what the query itself takes:
+//! 224 kB for ARMv6 in all; what is left of it was not measured apart. Here a query is only walked over, and one piece of
+//! code runs all of them.
 //!
 //! A module imports [`RunQueryDsl`] under the name that diesel's own has in `diesel::prelude::*`, and so takes its place.
 
