@@ -150,7 +150,21 @@ impl Graph {
             match compiled.get(&key) {
                 None => return Err(format!("{} {} was not compiled", key.0, key.1)),
                 Some(other) if other != features => {
-                    return Err(format!("{} {} was compiled with other features", key.0, key.1));
+                    let list = |these: &BTreeSet<String>, those: &BTreeSet<String>| {
+                        let names: Vec<&str> = these.difference(those).map(String::as_str).collect();
+                        if names.is_empty() {
+                            "none".to_owned()
+                        } else {
+                            names.join(", ")
+                        }
+                    };
+                    return Err(format!(
+                        "{} {} was compiled with other features than its dependents ask for (more: {}; less: {})",
+                        key.0,
+                        key.1,
+                        list(other, features),
+                        list(features, other)
+                    ));
                 }
                 Some(_) => {}
             }
@@ -480,8 +494,9 @@ impl Run<'_> {
                 Some(key) => (key, true),
                 None => (key, false),
             };
-            if !weak && package.features.contains_key(key) {
-                // An optional dependency whose name is a feature: asking for one of its features asks for that, too.
+            if !weak && package.features.contains_key(key) && !numbers(key).is_empty() {
+                // An optional dependency whose name is a feature: asking for one of its features asks for that, too. Where it
+                // is for another platform alone (tokio's `net` asks for features of windows-sys), nothing is asked for.
                 self.feature(index, key);
             }
             self.weak.push((index, key.to_owned(), feature.to_owned()));
@@ -602,6 +617,27 @@ mod tests {
             story(true, &["secure"]).ways_out("cookie", "1.0.0"),
             ["in the manifest of blog: do without web"]
         );
+    }
+
+    /// tokio's `net` names features of windows-sys, which is no dependency on Linux: cargo switches nothing on for it.
+    #[test]
+    fn a_dependency_of_another_platform_switches_no_feature_on() {
+        let features: [(&str, &[&str]); 2] = [("net", &["windows/pipes"]), ("windows", &["dep:windows"])];
+        let net = || vec![on("rt", 1, false, true, &["net"])];
+        let names = |graph: &Graph, index: usize| graph.resolve(None).features[&index].clone();
+        let linux = Graph::of(vec![package("blog", &[], net()), package("rt", &features, vec![])], 0);
+        assert_eq!(names(&linux, 1), BTreeSet::from(["net".to_owned()]));
+        let windows = vec![
+            package("blog", &[], net()),
+            package("rt", &features, vec![on("windows", 2, true, true, &[])]),
+            package("windows", &[("pipes", &[])], vec![]),
+        ];
+        let windows = Graph::of(windows, 0);
+        assert_eq!(
+            names(&windows, 1),
+            BTreeSet::from(["net".to_owned(), "windows".to_owned()])
+        );
+        assert_eq!(names(&windows, 2), BTreeSet::from(["pipes".to_owned()]));
     }
 
     #[test]
