@@ -38,7 +38,7 @@ impl Subscriber for Logfmt {
             Level::WARN => "warn",
             _ => "info",
         };
-        let mut line = Line(format!("ts={:.3} level={level}", Stamp::now_with_millis()));
+        let mut line = Line(format!("ts={} level={level}", Stamp::now_with_millis()));
         event.record(&mut line);
         line.0.push('\n');
         // One write, so that lines from two threads do not mix. A log that cannot be written is not fatal.

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::archive::sync_parent;
 use crate::cli::Failure;
-use crate::domain::{Stamp, hex};
+use crate::domain::{Stamp, calendar, hex};
 
 /// The images of all backups.
 pub const MEDIA: &str = "media";
@@ -47,7 +47,7 @@ impl Backup {
             part(11..13)?,
             part(13..16)?
         );
-        let made_at = Stamp(time.parse::<jiff::Timestamp>().ok()?.as_second());
+        let made_at = Stamp(calendar::parse(&time)?);
         let backup = Self::new(directory, number.parse().ok()?, made_at);
         (backup.name == name).then_some(backup)
     }

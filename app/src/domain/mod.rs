@@ -1,5 +1,6 @@
 //! Values that are valid once they exist: parse at the edge, trust afterwards.
 
+pub mod calendar;
 pub mod content;
 pub mod cursor;
 pub mod fold;

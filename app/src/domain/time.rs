@@ -1,5 +1,6 @@
 //! Points in time: whole seconds in UTC, and how they are written.
 
+use super::calendar::Civil;
 use crate::clock;
 
 /// Seconds since 1970 in UTC.
@@ -13,20 +14,19 @@ impl Stamp {
     }
 
     /// The current time for the log.
-    pub fn now_with_millis() -> jiff::Timestamp {
-        jiff::Timestamp::from_millisecond(clock::machine_millis()).unwrap_or_default()
+    pub fn now_with_millis() -> String {
+        let millis = clock::machine_millis();
+        format!("{}.{:03}Z", Civil::of(millis.div_euclid(1000)), millis.rem_euclid(1000))
     }
 
     /// `2026-07-05T14:03:00Z`, for feeds and `<time datetime>`.
     pub fn rfc3339(self) -> String {
-        jiff::Timestamp::from_second(self.0).unwrap_or_default().to_string()
+        format!("{}Z", Civil::of(self.0))
     }
 
     /// `Sun, 05 Jul 2026 14:03:00 GMT` (RFC 9110, 5.6.7), for headers and RSS.
     pub fn http_date(self) -> String {
-        let stamp = jiff::Timestamp::from_second(self.0).unwrap_or_default();
-        let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
-        printer.timestamp_to_rfc9110_string(&stamp).unwrap_or_default()
+        Civil::of(self.0).http()
     }
 
     /// `2026-07-05 14:03 UTC`, for people. The zone is printed because Tor Browser hides the reader's own.

@@ -1,19 +1,12 @@
 //! The zone that times are shown in: a fixed distance from UTC, because the program has no database of zones.
 //! It is printed beside every time, for Tor Browser hides the reader's own.
 
-use jiff::civil::Date;
-use jiff::tz::{Offset, TimeZone};
-
 use super::Stamp;
+use super::calendar::{self, Civil, Date};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Zone(Offset);
-
-impl Default for Zone {
-    fn default() -> Self {
-        Self(Offset::UTC)
-    }
-}
+/// Seconds to add to UTC.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Zone(i32);
 
 impl Zone {
     /// Takes `+09:00`, `-03:30` and `UTC`. At most 14 hours, as there are.
@@ -32,12 +25,12 @@ impl Zone {
             text.parse::<i32>().ok().filter(|value| digits && *value <= most)
         };
         let seconds = number(hours, 14)? * 3600 + number(minutes, 59)? * 60;
-        (seconds <= 14 * 3600).then(|| Offset::from_seconds(sign * seconds).ok().map(Self))?
+        (seconds <= 14 * 3600).then_some(Self(sign * seconds))
     }
 
     /// `UTC` or `UTC+09:00`.
     pub fn name(self) -> String {
-        if self.0 == Offset::UTC {
+        if self == Self::default() {
             return "UTC".to_owned();
         }
         let (sign, minutes) = self.minutes();
@@ -45,25 +38,20 @@ impl Zone {
     }
 
     fn minutes(self) -> (char, i32) {
-        let seconds = self.0.seconds();
+        let seconds = self.0;
         (if seconds < 0 { '-' } else { '+' }, seconds.abs() / 60)
     }
 
     /// `2026-07-05 23:03 UTC+09:00`, for people.
     pub fn human(self, stamp: Stamp) -> String {
         let time = self.civil(stamp);
-        format!(
-            "{} {:02}:{:02} {}",
-            time.date(),
-            time.hour(),
-            time.minute(),
-            self.name()
-        )
+        let (hour, minute, _) = time.clock();
+        format!("{} {hour:02}:{minute:02} {}", time.date, self.name())
     }
 
     /// `2026-07-05T23:03:00+09:00` (RFC 3339), for `<time datetime>`.
     pub fn machine(self, stamp: Stamp) -> String {
-        if self.0 == Offset::UTC {
+        if self == Self::default() {
             return stamp.rfc3339();
         }
         let (sign, minutes) = self.minutes();
@@ -73,35 +61,37 @@ impl Zone {
     /// `2026-07-05T23:03`, what a field of the type `datetime-local` holds.
     pub fn field(self, stamp: Stamp) -> String {
         let time = self.civil(stamp);
-        format!("{}T{:02}:{:02}", time.date(), time.hour(), time.minute())
+        let (hour, minute, _) = time.clock();
+        format!("{}T{hour:02}:{minute:02}", time.date)
     }
 
     /// The other way round; seconds may be there.
     pub fn parse_field(self, text: &str) -> Option<Stamp> {
-        let time = text.parse::<jiff::civil::DateTime>().ok()?;
-        let zoned = time.to_zoned(TimeZone::fixed(self.0)).ok()?;
-        Some(Stamp(zoned.timestamp().as_second()))
+        let time = calendar::parse_local(text)?;
+        Some(self.stamp(time))
     }
 
     /// The day on which something happened here.
     pub fn date(self, stamp: Stamp) -> Date {
-        self.civil(stamp).date()
+        self.civil(stamp).date
     }
 
     /// The first second of a day here.
-    pub fn start_of(self, date: Date) -> Option<Stamp> {
-        let zoned = date.to_zoned(TimeZone::fixed(self.0)).ok()?;
-        Some(Stamp(zoned.timestamp().as_second()))
+    pub fn start_of(self, date: Date) -> Stamp {
+        self.stamp(Civil { date, seconds: 0 })
     }
 
     /// Seconds to add to UTC.
     pub fn seconds(self) -> i32 {
-        self.0.seconds()
+        self.0
     }
 
-    fn civil(self, stamp: Stamp) -> jiff::civil::DateTime {
-        self.0
-            .to_datetime(jiff::Timestamp::from_second(stamp.0).unwrap_or_default())
+    fn civil(self, stamp: Stamp) -> Civil {
+        Civil::of(stamp.0.saturating_add(i64::from(self.0)))
+    }
+
+    fn stamp(self, time: Civil) -> Stamp {
+        Stamp(time.stamp() - i64::from(self.0))
     }
 }
 
@@ -128,11 +118,11 @@ mod tests {
     #[test]
     fn days_begin_at_midnight_here() {
         let japan = Zone::parse("+09:00").unwrap();
-        let date = jiff::civil::date(2026, 7, 5);
-        let start = japan.start_of(date).unwrap();
+        let date = Date::new(2026, 7, 5).unwrap();
+        let start = japan.start_of(date);
         assert_eq!(start.rfc3339(), "2026-07-04T15:00:00Z");
         assert_eq!(japan.date(start), date);
-        assert_eq!(japan.date(Stamp(start.0 - 1)), jiff::civil::date(2026, 7, 4));
+        assert_eq!(japan.date(Stamp(start.0 - 1)), Date::new(2026, 7, 4).unwrap());
     }
 
     #[test]

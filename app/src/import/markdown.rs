@@ -8,6 +8,7 @@ use super::{BATCH, BatchError, Target};
 use crate::archive::Archive;
 use crate::cli::Failure;
 use crate::db::queries::transfer::{self, Place};
+use crate::domain::calendar;
 use crate::domain::tag::Tag;
 use crate::domain::{Kind, Stamp, State, Visibility};
 use crate::export::front_matter::FrontMatter;
@@ -279,8 +280,8 @@ fn insert(
 /// `2020-01-02`, `2020-01-02 03:04:05 +0900`, `2020-01-02T03:04:05Z`. A time without a zone is in UTC.
 fn time(text: &str) -> Option<i64> {
     let text = text.trim();
-    if let Ok(time) = text.parse::<jiff::Timestamp>() {
-        return Some(time.as_second());
+    if let Some(time) = calendar::parse(text) {
+        return Some(time);
     }
     let date = text.get(..10)?;
     let rest = text.get(10..)?.trim_start_matches(['T', ' ']);
@@ -299,7 +300,7 @@ fn time(text: &str) -> Option<i64> {
         zone => zone.to_owned(),
     };
     let whole = format!("{date}T{clock}{zone}");
-    whole.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second)
+    calendar::parse(&whole)
 }
 
 /// Jekyll's `2020-01-02-title.md`.

@@ -12,6 +12,7 @@ use super::{BATCH, BatchError, NO_ALT, Target};
 use crate::archive::Archive;
 use crate::cli::Failure;
 use crate::db::queries::transfer::Place;
+use crate::domain::calendar;
 use crate::domain::{Stamp, Visibility};
 
 /// As in the table `old_ids`: the id there is the address of the post.
@@ -89,14 +90,14 @@ pub fn run(
             continue;
         };
         let time = text(object, "published").or_else(|| text(&item, "published"));
-        let time = time.and_then(|time| time.parse::<jiff::Timestamp>().ok());
+        let time = time.and_then(calendar::parse);
         let (Some(id), Some(time)) = (text(object, "id"), time) else {
             target.report.leave_out(UNREADABLE, text(&item, "id").unwrap_or("?"));
             continue;
         };
         own.insert(id.to_owned());
         let slot = spool.push(items.bytes()).map_err(put_aside)?;
-        entries.push((time.as_second(), entries.len(), slot));
+        entries.push((time, entries.len(), slot));
     }
     spool.flush().map_err(put_aside)?;
     entries.sort_by_key(|(time, order, _)| (*time, *order));

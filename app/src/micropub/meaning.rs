@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::{Invalid, Properties};
+use crate::domain::calendar;
 use crate::domain::{Content, Problem, Stamp, Typed, Visibility, Zone};
 use crate::import::html_text;
 
@@ -138,9 +139,9 @@ fn tags(values: &[Value]) -> Result<String, Invalid> {
 
 /// With its distance from UTC, or as a time in the zone of the blog.
 fn date(text: &str, zone: Zone) -> Option<Stamp> {
-    let date = match text.trim().parse::<jiff::Timestamp>() {
-        Ok(date) => Stamp(date.as_second()),
-        Err(_) => zone.parse_field(text.trim())?,
+    let date = match calendar::parse(text.trim()) {
+        Some(date) => Stamp(date),
+        None => zone.parse_field(text.trim())?,
     };
     (0..=LAST).contains(&date.0).then_some(date)
 }

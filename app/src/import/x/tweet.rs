@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::domain::Stamp;
+use crate::domain::{Stamp, calendar};
 
 /// A post as the archive has it.
 #[derive(Debug, Clone, PartialEq)]
@@ -229,23 +229,17 @@ fn is_cut(text: &str) -> bool {
 
 /// `Wed Oct 10 20:19:24 +0000 2018`, or RFC 3339 with or without fractions.
 pub fn parse_time(text: &str) -> Option<Stamp> {
-    if let Ok(time) = text.parse::<jiff::Timestamp>() {
-        return Some(Stamp(time.as_second()));
+    if let Some(time) = calendar::parse(text) {
+        return Some(Stamp(time));
     }
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
     let words: Vec<&str> = text.split_whitespace().collect();
     let [_, month, day, time, zone, year] = words.as_slice() else {
         return None;
     };
-    let month = MONTHS.iter().position(|name| name == month)? + 1;
+    let month = calendar::MONTHS.iter().position(|name| name == month)? + 1;
     let (hours, minutes) = (zone.get(0..3)?, zone.get(3..5).filter(|_| zone.len() == 5)?);
     let whole = format!("{year}-{month:02}-{day:0>2}T{time}{hours}:{minutes}");
-    whole
-        .parse::<jiff::Timestamp>()
-        .ok()
-        .map(|time| Stamp(time.as_second()))
+    calendar::parse(&whole).map(Stamp)
 }
 
 /// What X escapes: once, so that a text about `&amp;` stays one.

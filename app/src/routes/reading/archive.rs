@@ -2,12 +2,12 @@
 
 use actix_web::{HttpRequest, web};
 use askama::Template;
-use jiff::civil::Date;
 
 use super::{List, Part, before, newest, render};
 use crate::auth::Visitor;
 use crate::db::queries::archive::{self, Day};
 use crate::db::queries::reading::{self, Span};
+use crate::domain::calendar::Date;
 use crate::domain::{Stamp, Zone};
 use crate::error::AppError;
 use crate::routes::Answer;
@@ -53,19 +53,18 @@ impl When {
             Self::Month(year, month) => Date::new(year, month, 1),
             Self::Day(year, month, day) => Date::new(year, month, day),
         }
-        .ok()
     }
 
     fn span(self, zone: Zone) -> Option<Span> {
         let first = self.first()?;
         let next = match self {
-            Self::Year(year) => Date::new(year + 1, 1, 1).ok()?,
-            Self::Month(..) => first.last_of_month().tomorrow().ok()?,
-            Self::Day(..) => first.tomorrow().ok()?,
+            Self::Year(year) => Date::new(year + 1, 1, 1)?,
+            Self::Month(..) => first.last_of_month().tomorrow()?,
+            Self::Day(..) => first.tomorrow()?,
         };
         Some(Span {
-            from: zone.start_of(first)?,
-            until: zone.start_of(next)?,
+            from: zone.start_of(first),
+            until: zone.start_of(next),
         })
     }
 
@@ -118,10 +117,7 @@ impl When {
 }
 
 fn date_of(day: Day) -> Option<Date> {
-    let days = i32::try_from(day.day).ok()?;
-    Date::constant(1970, 1, 1)
-        .checked_add(jiff::Span::new().try_days(days).ok()?)
-        .ok()
+    Date::of_days(day.day)
 }
 
 /// Adds the days up to longer periods; both run from the newest to the oldest.
