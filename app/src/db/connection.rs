@@ -8,6 +8,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 
+use super::features;
 use crate::cli::Failure;
 
 /// `blog` in ASCII; the first migration writes it into the file.
@@ -31,6 +32,8 @@ pub fn reader(path: &str) -> Result<SqliteConnection, Failure> {
 }
 
 fn open(path: &str) -> Result<SqliteConnection, Failure> {
+    // Before a file is made that another SQLite would have to read.
+    features::check()?;
     let file = Path::new(path);
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
     if let Some(parent) = parent.filter(|parent| !parent.is_dir()) {

@@ -1,6 +1,7 @@
 //! The database: one connection that writes, two that only read, none of them on the event loop.
 
 pub mod connection;
+pub mod features;
 pub mod lock;
 pub mod migrate;
 pub mod models;
