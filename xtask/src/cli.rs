@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::oci::location::Location;
 use crate::oci::reference::Destination;
 use crate::plan::StdChoice;
-use crate::policy::BuilderChoice;
+use crate::policy::{BuilderChoice, SqliteChoice};
 use crate::report::Bandwidth;
 use crate::target::{Base, Platform};
 
@@ -111,6 +111,7 @@ Examples:
   cargo xtask image --base alpine --base-image alpine-minirootfs-3.24.2-armhf.tar.gz
   cargo xtask image --platform linux/arm/v6 --platform linux/amd64 --to oci:/tmp/blog
   cargo xtask image --builder docker --base alpine
+  cargo xtask image --base debian --platform linux/arm/v7 --sqlite system
   cargo xtask image --dry-run --json"
 )]
 pub struct ImageArgs {
@@ -140,6 +141,9 @@ pub struct ImageArgs {
     /// Where the program is compiled [default: xtask.toml]
     #[arg(long, value_enum, env = "XTASK_BUILDER")]
     pub builder: Option<BuilderChoice>,
+    /// SQLite: bundled, system (Debian's libsqlite3.a), or a directory with a libsqlite3.a [default: xtask.toml]
+    #[arg(long, value_name = "bundled|system|DIR")]
+    pub sqlite: Option<SqliteChoice>,
     /// Debian's mirror, when apt on this machine is not configured with one [env: XTASK_DEBIAN_MIRROR]
     #[arg(long, value_name = "URL")]
     pub debian_mirror: Option<String>,

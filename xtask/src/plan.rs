@@ -9,7 +9,7 @@ use std::fmt::{self, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::oci::{Destination, ImageName, Location};
-use crate::policy::Policy;
+use crate::policy::{Policy, SqliteChoice};
 use crate::target::{Base, Platform, Target};
 use crate::workspace::Facts;
 
@@ -94,6 +94,8 @@ pub struct Request {
     pub where_possible: bool,
     /// What `--builder` comes to; the host when nothing is said.
     pub builder: Option<Builder>,
+    /// `--sqlite`.
+    pub sqlite: Option<SqliteChoice>,
 }
 
 /// All the work of one run.
@@ -109,6 +111,9 @@ pub struct Plan {
     pub profile: String,
     /// Where everything is compiled.
     pub builder: Builder,
+    /// Which SQLite the program is linked with.
+    #[serde(default)]
+    pub sqlite: SqliteChoice,
     /// The source, as it will be labelled.
     pub source: Facts,
     /// Triples to compile, each once.
@@ -273,6 +278,13 @@ pub fn resolve(
              each base its own tags"
         ));
     }
+    let sqlite = request.sqlite.clone().unwrap_or_else(|| policy.defaults.sqlite.clone());
+    let builder = request.builder.unwrap_or(Builder::Host);
+    if sqlite != SqliteChoice::Bundled && builder == Builder::Docker {
+        return Err(format!(
+            "--sqlite {sqlite} is for what the host compiles, and the builder's container has no such library: add `--builder host`"
+        ));
+    }
     let std = request.std.unwrap_or(StdChoice::Auto);
     let triples: BTreeSet<&str> = images.iter().map(|image| image.triple.as_str()).collect();
     let compile = triples
@@ -288,7 +300,8 @@ pub fn resolve(
         package: policy.image.package.clone(),
         binary: policy.image.binary.clone(),
         profile: "release".to_owned(),
-        builder: request.builder.unwrap_or(Builder::Host),
+        builder,
+        sqlite,
         source: facts.clone(),
         compile,
         images,
@@ -315,9 +328,13 @@ impl Plan {
                 Some(source) => format!("std: {source}"),
                 None => "std: by rustup, else built from rust-src".to_owned(),
             };
+            let sqlite = match &self.sqlite {
+                SqliteChoice::Bundled => String::new(),
+                other => format!(", SQLite: {other}"),
+            };
             let _ = writeln!(
                 text,
-                "compile  {} --bin {} for {} {} ({std})",
+                "compile  {} --bin {} for {} {} ({std}{sqlite})",
                 self.package,
                 self.binary,
                 compile.triple,
@@ -410,6 +427,22 @@ mod tests {
         let text = serde_json::to_string(&plan).unwrap();
         let again: Plan = serde_json::from_str(&text).unwrap();
         assert_eq!(again.text(), plan.text());
+    }
+
+    #[test]
+    fn another_sqlite_is_in_the_plan_and_for_the_host_alone() {
+        let request = |choice: &str, builder| Request {
+            sqlite: Some(choice.parse().unwrap()),
+            builder: Some(builder),
+            ..Request::default()
+        };
+        let plan = resolve(&request("./sysroot", Builder::Host), &policy(), &facts(), none).unwrap();
+        assert!(plan.text().contains(", SQLite: ./sysroot)"), "{}", plan.text());
+        let again: Plan = serde_json::from_str(&serde_json::to_string(&plan).unwrap()).unwrap();
+        assert_eq!(again.sqlite, SqliteChoice::Own("./sysroot".to_owned()));
+        let error = resolve(&request("system", Builder::Docker), &policy(), &facts(), none).unwrap_err();
+        assert!(error.contains("add `--builder host`"), "{error}");
+        assert!(resolve(&request("bundled", Builder::Docker), &policy(), &facts(), none).is_ok());
     }
 
     #[test]

@@ -144,6 +144,59 @@ pub struct Defaults {
     pub bases: Vec<Base>,
     /// `--platform`.
     pub platforms: Vec<Platform>,
+    /// `--sqlite`.
+    #[serde(default)]
+    pub sqlite: SqliteChoice,
+}
+
+/// `--sqlite`: which SQLite the program is linked with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum SqliteChoice {
+    /// The source that the crate libsqlite3-sys carries along.
+    #[default]
+    Bundled,
+    /// The static library of Debian's archive.
+    System,
+    /// The static library in a directory.
+    Own(String),
+}
+
+impl TryFrom<String> for SqliteChoice {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<SqliteChoice> for String {
+    fn from(choice: SqliteChoice) -> Self {
+        choice.to_string()
+    }
+}
+
+impl std::fmt::Display for SqliteChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            SqliteChoice::Bundled => "bundled",
+            SqliteChoice::System => "system",
+            SqliteChoice::Own(dir) => dir,
+        })
+    }
+}
+
+impl std::str::FromStr for SqliteChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "" => Err("expected bundled, system, or a directory".to_owned()),
+            "bundled" => Ok(SqliteChoice::Bundled),
+            "system" => Ok(SqliteChoice::System),
+            dir => Ok(SqliteChoice::Own(dir.to_owned())),
+        }
+    }
 }
 
 /// `[release]`.

@@ -4,14 +4,16 @@
 //! Debian's armhf is ARMv7 (ArmHardFloatPort), so its `libsqlite3.a` is refused for a Zero by the audit; armel's is ARMv5T and
 //! passes. Nothing of the package is run.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::base::apt::{self, Request, resolve_exactly};
-use crate::cache::key_of;
+use crate::cache::{self, key_of};
 use crate::cx::Cx;
 use crate::deb::Deb;
 use crate::error::{Context, Error, Result};
+use crate::oci;
 use crate::oci::layer::EntryKind;
 use crate::policy::DebianPolicy;
 use crate::target::{Platform, Target};
@@ -28,25 +30,61 @@ pub struct Sqlite {
     pub origin: String,
     /// The `.a` file.
     pub archive: PathBuf,
+    /// The package that it is of; `None` for one of the user's own.
+    pub package: Option<Package>,
 }
 
-impl Sqlite {
-    /// The directory that the linker looks in: nothing else is in it, or it is the user's.
-    pub fn directory(&self) -> &Path {
-        self.archive.parent().unwrap_or(Path::new("."))
+/// A package of Debian's archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Package {
+    /// Name, version and architecture.
+    pub package: oci::Package,
+    /// `sha256:` and the digest of the .deb.
+    pub digest: String,
+}
+
+/// The library where the linker takes it from.
+#[derive(Clone, Debug)]
+pub struct Staged {
+    dir: PathBuf,
+    glibc: Option<String>,
+}
+
+impl Staged {
+    /// Puts a copy of the library, and nothing else, where no other content ever was. The crate that links it is compiled again
+    /// when the name of the directory changes, and by nothing else: cargo does not look at the library itself. `glibc` is the
+    /// version that the program is linked with.
+    ///
+    /// # Errors
+    /// When the copy cannot be written.
+    pub fn new(cx: &Cx, library: &[u8], glibc: Option<&str>) -> Result<Staged> {
+        let key = key_of([library, glibc.unwrap_or_default().as_bytes()]);
+        let dir = cx.root.join("target/xtask/sqlite").join(key);
+        let path = dir.join(ARCHIVE);
+        fs::create_dir_all(&dir).context(|| format!("cannot create {}", dir.display()))?;
+        if !fs::read(&path).is_ok_and(|there| there == library) {
+            cache::write_with_mode(&path, library, 0o644)?;
+        }
+        Ok(Staged {
+            dir,
+            glibc: glibc.map(str::to_owned),
+        })
     }
 
     /// Variables for libsqlite3-sys' build script: link what is in that directory, statically, whatever the feature `bundled`
-    /// says, and ask no pkg-config about this machine's SQLite.
-    pub fn environment(&self) -> Vec<(&'static str, PathBuf)> {
-        vec![
+    /// says, and ask no pkg-config about this machine's SQLite. `XTASK_GLIBC` is for the linker.
+    pub fn environment(&self) -> Vec<(&'static str, OsString)> {
+        let mut variables: Vec<(&'static str, OsString)> = vec![
             ("LIBSQLITE3_SYS_USE_PKG_CONFIG", "1".into()),
-            ("SQLITE3_LIB_DIR", self.directory().to_owned()),
+            ("SQLITE3_LIB_DIR", self.dir.clone().into()),
             ("SQLITE3_STATIC", "1".into()),
+            ("SQLITE3_NO_PKG_CONFIG", "1".into()),
             ("PKG_CONFIG_ALLOW_CROSS", "1".into()),
-            ("PKG_CONFIG_LIBDIR", self.directory().join("pkgconfig")),
+            ("PKG_CONFIG_LIBDIR", self.dir.join("pkgconfig").into()),
             ("PKG_CONFIG_PATH", "".into()),
-        ]
+        ];
+        variables.extend(self.glibc.as_ref().map(|version| ("XTASK_GLIBC", version.into())));
+        variables
     }
 }
 
@@ -65,10 +103,10 @@ fn architecture(target: &Target) -> &'static str {
 pub fn debian(cx: &Cx, policy: &DebianPolicy, target: &Target, mirror: Option<&str>, refresh: bool) -> Result<Sqlite> {
     if target.triple.contains("musl") {
         return Err(Error::new(format!(
-            "--sqlite system: Debian's {ARCHIVE} needs glibc, and {} is musl",
+            "--sqlite system: Debian's {ARCHIVE} was compiled for glibc, and {} is linked with musl",
             target.triple
         ))
-        .hint("take `--base debian` or `--base raspbian`, or name a sysroot for musl: `--sqlite DIR`"));
+        .hint("take `--base debian` or `--base raspbian`, or name a directory with one for musl: `--sqlite DIR`"));
     }
     let architecture = architecture(target);
     let packages = [PACKAGE.to_owned()];
@@ -105,6 +143,14 @@ pub fn debian(cx: &Cx, policy: &DebianPolicy, target: &Target, mirror: Option<&s
     Ok(Sqlite {
         origin,
         archive: tree.join(ARCHIVE),
+        package: Some(Package {
+            package: oci::Package {
+                name: PACKAGE.to_owned(),
+                version: package.version.clone(),
+                architecture: architecture.to_owned(),
+            },
+            digest: format!("sha256:{}", package.sha256),
+        }),
     })
 }
 
@@ -140,6 +186,7 @@ pub fn own(dir: &Path) -> Result<Sqlite> {
         [archive] => Ok(Sqlite {
             origin: given,
             archive: archive.clone(),
+            package: None,
         }),
         [] => Err(Error::new(format!("--sqlite {given}: there is no {ARCHIVE} in it"))
             .hint("it is looked for there, in lib, usr/lib and usr/lib/TRIPLE")),
@@ -179,7 +226,7 @@ mod tests {
         fs::create_dir_all(&multiarch).unwrap();
         fs::write(multiarch.join(ARCHIVE), "!<arch>\n").unwrap();
         let found = own(root).unwrap();
-        assert!(found.directory().ends_with("usr/lib/arm-linux-gnueabihf"));
+        assert!(found.archive.ends_with("usr/lib/arm-linux-gnueabihf/libsqlite3.a"));
         assert_eq!(found.origin, root.display().to_string());
         fs::write(root.join(ARCHIVE), "!<arch>\n").unwrap();
         assert!(own(root).unwrap_err().to_string().contains("it has two"));

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::culprit::graph::Named;
+use crate::oci::Package;
 
 /// How such sources are known, and where they say their version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +48,44 @@ pub struct Bundled {
     pub cpe: String,
     /// The crate that has it.
     pub of: Named,
+    /// The library that was linked in the place of the source, if one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub library: Option<Library>,
+}
+
+/// A static library of somebody else's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Library {
+    /// Where it is from: `Debian trixie libsqlite3-dev 3.46.1-7 (armhf)`.
+    pub origin: String,
+    /// Its version, as it says itself.
+    pub version: String,
+    /// Its package URL.
+    pub purl: String,
+    /// The package that it is of, and the digest of that.
+    #[serde(skip)]
+    pub package: Option<(Package, String)>,
+    /// `sha256:` and the digest of the library.
+    pub digest: String,
 }
 
 impl Known {
+    /// What a crate of this version links when a library stands in for the source that it carries.
+    pub fn linked(&self, version: &str, library: &Library) -> Bundled {
+        Bundled {
+            name: self.name.to_owned(),
+            version: library.version.clone(),
+            licence: self.licence.to_owned(),
+            cpe: self.cpe_of(&library.version),
+            of: (self.package.to_owned(), version.to_owned()),
+            library: Some(library.clone()),
+        }
+    }
+
+    fn cpe_of(&self, version: &str) -> String {
+        format!("cpe:2.3:a:{}:{version}:*:*:*:*:*:*:*", self.cpe)
+    }
+
     /// What a crate of this version has, by the text of [`Known::file`]; `None` when that does not say a version.
     pub fn read(&self, version: &str, text: &str) -> Option<Bundled> {
         let found = text.lines().find_map(|line| {
@@ -61,8 +97,9 @@ impl Known {
             name: self.name.to_owned(),
             version: found.to_owned(),
             licence: self.licence.to_owned(),
-            cpe: format!("cpe:2.3:a:{}:{found}:*:*:*:*:*:*:*", self.cpe),
+            cpe: self.cpe_of(found),
             of: (self.package.to_owned(), version.to_owned()),
+            library: None,
         })
     }
 }
@@ -78,6 +115,16 @@ mod tests {
         let found = KNOWN[0].read("0.38.1", text).unwrap();
         assert_eq!(found.version, "3.53.2");
         assert_eq!(found.cpe, "cpe:2.3:a:sqlite:sqlite:3.53.2:*:*:*:*:*:*:*");
+        let library = Library {
+            origin: "somewhere".to_owned(),
+            version: "3.46.1".to_owned(),
+            purl: "pkg:generic/sqlite@3.46.1".to_owned(),
+            package: None,
+            digest: String::new(),
+        };
+        let other = KNOWN[0].linked("0.38.1", &library);
+        assert_eq!((&other.of, other.library.as_ref()), (&found.of, Some(&library)));
+        assert_eq!(other.cpe, "cpe:2.3:a:sqlite:sqlite:3.46.1:*:*:*:*:*:*:*");
         assert_eq!(
             KNOWN[0]
                 .read("0.38.1", "#define SQLITE_VERSION \"3 or so\"\n")

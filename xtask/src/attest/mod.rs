@@ -14,7 +14,7 @@ pub mod crates;
 pub mod manifest;
 pub mod packages;
 mod provenance;
-mod purl;
+pub mod purl;
 mod spdx;
 
 use serde_json::{Value, json};
@@ -70,6 +70,8 @@ pub struct Asked {
     pub source_date_epoch: u64,
     /// `host`.
     pub builder: String,
+    /// `system`, or `own` for a library of the user's; `None` for the source that the crate carries.
+    pub sqlite: Option<String>,
 }
 
 /// The source.

@@ -13,7 +13,7 @@ use crate::oci::{Digest, canonical_json};
 /// The predicate.
 pub(super) fn predicate(run: &Run<'_>) -> Value {
     let asked = run.asked;
-    json!({
+    let mut predicate = json!({
         "buildDefinition": {
             "buildType": super::BUILD_TYPE,
             "externalParameters": {
@@ -42,7 +42,11 @@ pub(super) fn predicate(run: &Run<'_>) -> Value {
             },
             "byproducts": byproducts(run),
         },
-    })
+    });
+    if let Some(sqlite) = &asked.sqlite {
+        predicate["buildDefinition"]["externalParameters"]["sqlite"] = sqlite.as_str().into();
+    }
+    predicate
 }
 
 /// `{"sha256": "..."}` of `sha256:...`.
@@ -56,6 +60,21 @@ fn digest(text: &str) -> Value {
 fn dependencies(run: &Run<'_>) -> Vec<Value> {
     let mut all = vec![source(run)];
     all.extend(run.base.inputs.iter().map(material));
+    let libraries = run.crates.bundled.iter().filter_map(|bundled| bundled.library.as_ref());
+    all.extend(libraries.map(|library| match &library.package {
+        Some((package, sum)) => json!({
+            "name": package.name,
+            "uri": library.purl,
+            "digest": digest(sum),
+            "annotations": {"role": "linked", "version": package.version, "architecture": package.architecture},
+        }),
+        None => json!({
+            "name": "libsqlite3.a",
+            "uri": library.purl,
+            "digest": digest(&library.digest),
+            "annotations": {"role": "linked", "version": library.version},
+        }),
+    }));
     let base = run.image.base_layers().iter().enumerate();
     all.extend(base.map(|(index, layer)| {
         json!({

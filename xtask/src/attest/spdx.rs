@@ -223,7 +223,13 @@ impl Document {
             let id = id("Bundled", &bundled.name, &bundled.version);
             let licence = Some(bundled.licence.clone());
             let mut value = package(&id, &bundled.name, &bundled.version, "LIBRARY", licence);
-            refer(&mut value, &purl::plain("generic", &bundled.name, &bundled.version));
+            let generic = purl::plain("generic", &bundled.name, &bundled.version);
+            let library = bundled.library.as_ref();
+            refer(&mut value, library.map_or(&generic, |library| &library.purl));
+            if let Some(library) = library {
+                value["sourceInfo"] = library.origin.as_str().into();
+                checksum(&mut value, &library.digest);
+            }
             value["externalRefs"].as_array_mut().into_iter().for_each(|references| {
                 references.push(json!({
                     "referenceCategory": "SECURITY", "referenceType": "cpe23Type", "referenceLocator": bundled.cpe,
@@ -231,7 +237,15 @@ impl Document {
             });
             self.add(value);
             let of = crate_id(&bundled.of);
-            self.relate(&of, "CONTAINS", &id, "its source, compiled along");
+            match library {
+                None => self.relate(&of, "CONTAINS", &id, "its source, compiled along"),
+                Some(_) => self.relate(
+                    &of,
+                    "DEPENDS_ON",
+                    &id,
+                    "linked in the place of the source that it carries",
+                ),
+            }
             self.relate(PROGRAM, "STATIC_LINK", &id, "");
         }
     }

@@ -43,6 +43,7 @@ rules! {
     "../elf/code.rs",
     "../elf/dynamic.rs",
     "../elf/mod.rs",
+    "../elf/object_file.rs",
     "../elf/sections.rs",
     "../elf/segments.rs",
     "../elf/strip.rs",

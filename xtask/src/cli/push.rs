@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::policy::BuilderChoice;
+use crate::policy::{BuilderChoice, SqliteChoice};
 use crate::target::{Base, Platform};
 
 /// `cargo xtask push`.
@@ -37,6 +37,9 @@ pub struct PushArgs {
     /// Move tags such as `latest` also where the repository has a newer release that they stand for
     #[arg(long)]
     pub move_back: bool,
+    /// SQLite: bundled, system (Debian's libsqlite3.a), or a directory with a libsqlite3.a [default: xtask.toml]
+    #[arg(long, value_name = "bundled|system|DIR")]
+    pub sqlite: Option<SqliteChoice>,
     /// Publish although files differ from the commit that the images name
     #[arg(long)]
     pub allow_dirty: bool,

@@ -4,6 +4,7 @@ mod bill;
 mod messages;
 mod record;
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -84,6 +85,9 @@ pub fn cargo_at(cx: &Cx, root: &Path) -> Command {
     command
 }
 
+/// Variables for build scripts and for the linker, beside those that are the same for every build.
+pub type Environment = [(&'static str, OsString)];
+
 /// The arguments that make `cargo build` compile `compile.triple` reproducibly. Public so that the benchmark can run
 /// the very same build without anything around it.
 pub fn build_command(
@@ -92,6 +96,7 @@ pub fn build_command(
     compile: &CompilePlan,
     std: StdSource,
     compiler: &Compiler,
+    environment: &Environment,
 ) -> Result<Command> {
     let target = Target::from_triple(&compile.triple).context(|| format!("unknown triple {}", compile.triple))?;
     let mut command = cargo(cx)
@@ -119,6 +124,9 @@ pub fn build_command(
         .env("XTASK_LINK_LINE", link_line_path(cx, target));
     for name in foreign_settings(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())) {
         command = command.env_remove(name);
+    }
+    for (name, value) in environment {
+        command = command.env(name, value);
     }
     if HOSTS.contains(&target.triple) {
         let scripts = cx.root.join(crate::toolchain::zig::SCRIPTS);
@@ -158,6 +166,7 @@ fn foreign_settings(names: impl Iterator<Item = String>) -> Vec<String> {
         "CXX_",
         "HOST_CFLAGS",
         "LIBSQLITE3_",
+        "PKG_CONFIG_",
         "RANLIB_",
         "SQLITE3_",
         "SQLITE_MAX_",
@@ -178,6 +187,7 @@ fn foreign_settings(names: impl Iterator<Item = String>) -> Vec<String> {
         "TARGET_CXX",
         "TARGET_AR",
         "TARGET_CFLAGS",
+        "XTASK_GLIBC",
         "CRATE_CC_NO_DEFAULTS",
     ];
     let keep = ["CARGO_TARGET_DIR", "CARGO_TARGET_TMPDIR"];
@@ -331,6 +341,7 @@ pub fn compile(
     std: StdSource,
     compiler: &Compiler,
     zig: &Zig,
+    environment: &Environment,
 ) -> Result<Artifact> {
     let target = Target::from_triple(&compile.triple).context(|| format!("unknown triple {}", compile.triple))?;
     let link_line = link_line_path(cx, target);
@@ -338,7 +349,7 @@ pub fn compile(
         fs::create_dir_all(dir).context(|| format!("cannot create {}", dir.display()))?;
     }
     let mut messages = Messages::new(&plan.package, &plan.binary, target.triple, &compiler.sysroot);
-    let command = build_command(cx, plan, compile, std, compiler)?;
+    let command = build_command(cx, plan, compile, std, compiler, environment)?;
     let status = command.lines(|line| messages.take(line))?;
     if !status.success() {
         return Err(Error::new(format!(

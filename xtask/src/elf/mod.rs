@@ -7,6 +7,7 @@
 pub mod arm;
 pub mod code;
 mod dynamic;
+pub mod object_file;
 pub mod sections;
 pub mod segments;
 pub mod strip;

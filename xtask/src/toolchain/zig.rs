@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::cx::Cx;
 use crate::error::{Context, Result};
 use crate::policy::Policy;
-use crate::target::{TARGETS, Target};
+use crate::target::{Libc, TARGETS, Target};
 use crate::toolchain::pip;
 
 /// zig and the wrapper, in the cache.
@@ -88,7 +88,11 @@ fn script(cx: &Cx, zig: &Zig, target: &Target, link: bool) -> String {
     let call = format!(
         "{} zig cc -- -target {} -mcpu={} -g0{tables} \"$@\"",
         quoted(&zig.wrapper),
-        target.zig_target,
+        if link {
+            linked_with(target)
+        } else {
+            target.zig_target.to_owned()
+        },
         target.zig_cpu
     );
     let record = if link {
@@ -102,6 +106,15 @@ fn script(cx: &Cx, zig: &Zig, target: &Target, link: bool) -> String {
         String::new()
     };
     format!("{}{record}exec {call}\n", prologue(cx, zig))
+}
+
+/// zig's `-target` for linking. `XTASK_GLIBC` stands for the version of glibc where a library was compiled for a newer one than
+/// our floor and needs symbols that came since.
+fn linked_with(target: &Target) -> String {
+    match (target.libc, target.zig_target.split_once('.')) {
+        (Libc::Glibc, Some((triple, floor))) => format!("{triple}.\"${{XTASK_GLIBC:-{floor}}}\""),
+        _ => target.zig_target.to_owned(),
+    }
 }
 
 fn write_script(path: &Path, text: &str) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::attest::bundled::{KNOWN, Library};
 use crate::attest::crates::Crates;
 use crate::attest::packages::Distribution;
 use crate::attest::{Asked, Attestation, Base, Material, Run, Source, Tools, Wheel, attest};
@@ -14,23 +15,31 @@ use crate::elf::Elf;
 use crate::error::{Context, Error, Result};
 use crate::oci::{Image, Location, Package};
 use crate::plan::{ImagePlan, Plan};
-use crate::policy::Policy;
+use crate::policy::{Policy, SqliteChoice};
 
 /// What the programs of a run are made of: cargo is asked once for each triple.
 #[derive(Debug, Default)]
 pub struct Bills(BTreeMap<String, Crates>);
 
 impl Bills {
-    /// What this program is made of.
+    /// What this program is made of. `sqlite` was linked in the place of the source that its crate carries.
     ///
     /// # Errors
     ///
-    /// When cargo or Cargo.lock do not tell.
-    pub fn of(&mut self, cx: &Cx, artifact: &Artifact) -> Result<&Crates> {
+    /// When cargo or Cargo.lock do not tell, or the library was not linked.
+    pub fn of(&mut self, cx: &Cx, artifact: &Artifact, sqlite: Option<&Library>) -> Result<&Crates> {
         let triple = artifact.target.triple;
         if !self.0.contains_key(triple) {
-            let crates = bill(cx, &artifact.record, &artifact.bytes)
+            let mut crates = bill(cx, &artifact.record, &artifact.bytes)
                 .context(|| format!("cannot tell what the program for {triple} is made of"))?;
+            if let Some(library) = sqlite {
+                instead(&mut crates, library).map_err(|reason| {
+                    Error::new(format!(
+                        "the program for {triple} was not linked with SQLite {}, {}: {reason}",
+                        library.version, library.origin
+                    ))
+                })?;
+            }
             if let Err(reason) = &crates.edges {
                 cx.ui.warn(&format!(
                     "the SBOM for {triple} says no dependencies between crates: {reason}"
@@ -40,6 +49,26 @@ impl Bills {
         }
         self.0.get(triple).context(|| format!("{triple} was not compiled"))
     }
+}
+
+/// Puts the library in the place of the source that the crate carries. The program has it, or it has no SQLite at all: that would
+/// not be what was asked for.
+fn instead(crates: &mut Crates, library: &Library) -> std::result::Result<(), &'static str> {
+    let known = KNOWN
+        .iter()
+        .find(|known| known.name == "sqlite")
+        .ok_or("no crate is known that links it")?;
+    let of = crates.linked.iter().find(|one| one.name == known.package);
+    let of = of.ok_or("no crate was compiled that links it")?.named();
+    if let Ok(traces) = &crates.traces
+        && !traces.foreign.contains_key(&of)
+    {
+        return Err("the linker's map shows no code of it");
+    }
+    crates.bundled.retain(|bundled| bundled.name != known.name);
+    crates.bundled.push(known.linked(&of.1, library));
+    crates.bundled.sort();
+    Ok(())
 }
 
 /// What is known of a base beside its layers.
@@ -88,6 +117,12 @@ pub fn of(
         profile: plan.profile.clone(),
         source_date_epoch: plan.source.source_date_epoch,
         builder: plan.builder.to_string(),
+        sqlite: match &plan.sqlite {
+            SqliteChoice::Bundled => None,
+            SqliteChoice::System => Some("system".to_owned()),
+            // A path of this machine is nobody's business.
+            SqliteChoice::Own(_) => Some("own".to_owned()),
+        },
     };
     let source = Source {
         version: plan.source.version.clone(),

@@ -105,6 +105,7 @@ fn crates() -> Crates {
             licence: "blessing".to_owned(),
             cpe: "cpe:2.3:a:sqlite:sqlite:3.53.2:*:*:*:*:*:*:*".to_owned(),
             of: key("libsqlite3-sys", "0.38.1"),
+            library: None,
         }],
         macros: vec![named("diesel_derives", "2.3.1", From::Registry, &[])],
         build: vec![named("cc", "1.2.40", From::Registry, &[])],
@@ -140,6 +141,7 @@ fn attestation_at(image: &Image, name: &ImageName, revision: Option<&str>) -> At
         profile: "release".to_owned(),
         source_date_epoch: EPOCH,
         builder: "host".to_owned(),
+        sqlite: None,
     };
     let source = Source {
         version: "0.1.0".to_owned(),

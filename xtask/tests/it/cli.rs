@@ -17,6 +17,7 @@ mod places;
 mod provision;
 mod push;
 mod sizes;
+mod sqlite;
 mod triples;
 pub mod whole;
 mod workflows;

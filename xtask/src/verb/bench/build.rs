@@ -147,7 +147,7 @@ fn bare(cx: &Cx) -> Result<Command> {
     let plan = image::resolve(cx, &wanted, &policy, &compiler)?;
     let planned = plan.compile.first().context(|| "the plan compiles nothing")?;
     let std = rust_std::provision(cx, &compiler, &planned.triple, planned.std)?;
-    compile::build_command(cx, &plan, planned, std, &compiler)
+    compile::build_command(cx, &plan, planned, std, &compiler, &[])
 }
 
 /// Runs it with its output kept, and shown when it fails.

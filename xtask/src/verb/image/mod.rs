@@ -2,14 +2,17 @@
 
 mod publish;
 mod resolve;
+mod sqlite;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::attest::Attestation;
+use crate::attest::bundled::Library;
 use crate::audit::verdict::Verdict;
 use crate::audit::{Binary, Expectation};
 use crate::base;
@@ -25,7 +28,7 @@ use crate::oci::image::{BaseImage, CopySource, MemoryFiles, Package, SourceFile,
 use crate::oci::layer::EntryKind;
 use crate::oci::{Destination, Digest, Image, Location};
 use crate::plan::{self, Builder, ImagePlan, Plan, Request};
-use crate::policy::Policy;
+use crate::policy::{BuilderChoice, Policy, SqliteChoice};
 use crate::publish::daemon::Daemon;
 use crate::publish::{archive, layout};
 use crate::registry::Registry;
@@ -97,7 +100,14 @@ pub fn resolve(cx: &Cx, args: &ImageArgs, policy: &Policy, compiler: &Compiler) 
             "git does not tell the commit of this clone, so the image names none: is git installed, and the clone yours?",
         );
     }
-    let (builder, why) = choice::choose(cx, policy, args.builder.unwrap_or(policy.builder.default));
+    let sqlite = args.sqlite.as_ref().unwrap_or(&policy.defaults.sqlite);
+    let (builder, why) = match (args.builder.unwrap_or(policy.builder.default), sqlite) {
+        (BuilderChoice::Auto, other) if *other != SqliteChoice::Bundled => (
+            Builder::Host,
+            Some(format!("compiling on the host, which --sqlite {other} is for")),
+        ),
+        (wanted, _) => choice::choose(cx, policy, wanted),
+    };
     if let Some(why) = why {
         cx.ui.note(&why);
     }
@@ -111,6 +121,7 @@ pub fn resolve(cx: &Cx, args: &ImageArgs, policy: &Policy, compiler: &Compiler) 
         std: args.std,
         where_possible: args.where_possible,
         builder: Some(builder),
+        sqlite: args.sqlite.clone(),
     };
     plan::resolve(&request, policy, &facts, |triple, choice| match builder {
         Builder::Host => rust_std::ready(cx, compiler, triple, choice),
@@ -179,6 +190,9 @@ pub fn finish<'a>(
     // What can be wrong without compiling is found before compiling.
     let stages = stages(cx, policy, plan)?;
     check_sources(cx, policy, &stages)?;
+    let Some(libraries) = sqlite::choose(cx, policy, plan, args.debian_mirror.as_deref(), args.refresh)? else {
+        return Ok(None);
+    };
     let mut bases = Vec::new();
     let mut refused = false;
     for planned in &plan.images {
@@ -190,7 +204,7 @@ pub fn finish<'a>(
         return Ok(None);
     }
     let artifacts = match plan.builder {
-        Builder::Host => on_the_host(cx, policy, plan, compiler)?,
+        Builder::Host => on_the_host(cx, policy, plan, compiler, &environments(cx, plan, &bases, &libraries)?)?,
         Builder::Docker => builder::compile(cx, policy, plan, args.debian_mirror.as_deref())?,
     };
     let mut images = Vec::new();
@@ -208,7 +222,8 @@ pub fn finish<'a>(
             Ok(binary) => {
                 let origin = base.origin.clone();
                 let packages = base.packages.clone();
-                let image = pack(cx, policy, plan, planned, stage, &binary, base, artifact)?;
+                let library = libraries.get(&planned.triple).map(|chosen| &chosen.library);
+                let image = pack(cx, policy, plan, planned, stage, &binary, base, artifact, library)?;
                 let about = assembled::About {
                     policy,
                     planned,
@@ -233,7 +248,7 @@ pub fn finish<'a>(
                     owners: &owners,
                     inputs: &inputs,
                 };
-                let crates = bills.of(cx, artifact)?;
+                let crates = bills.of(cx, artifact, library)?;
                 let attestation = attested::of(policy, plan, planned, on, artifact, crates, &binary, &image, &verdict)?;
                 images.push(Finished {
                     planned,
@@ -260,13 +275,40 @@ pub fn finish<'a>(
     Ok(Some(images))
 }
 
+/// What cargo is told of the libraries, by triple. All images of a triple have the same base, or bases without glibc.
+fn environments<'a>(
+    cx: &Cx,
+    plan: &'a Plan,
+    bases: &[base::Resolved],
+    libraries: &sqlite::Libraries,
+) -> Result<BTreeMap<&'a str, Vec<(&'static str, OsString)>>> {
+    let mut found = BTreeMap::new();
+    for (planned, base) in plan.images.iter().zip(bases) {
+        if let (Some(chosen), Some(target)) = (libraries.get(&planned.triple), planned.target()) {
+            let environment = chosen.environment(cx, target, base.image.glibc.as_deref())?;
+            found.insert(planned.triple.as_str(), environment);
+        }
+    }
+    Ok(found)
+}
+
 /// Compiles every triple of the plan with cargo, here.
-fn on_the_host(cx: &Cx, policy: &Policy, plan: &Plan, compiler: &Compiler) -> Result<BTreeMap<String, Artifact>> {
+fn on_the_host(
+    cx: &Cx,
+    policy: &Policy,
+    plan: &Plan,
+    compiler: &Compiler,
+    environments: &BTreeMap<&str, Vec<(&'static str, OsString)>>,
+) -> Result<BTreeMap<String, Artifact>> {
     let zig = zig::provision(cx, policy)?;
     let mut artifacts = BTreeMap::new();
     for planned in &plan.compile {
         let std = rust_std::provision(cx, compiler, &planned.triple, planned.std)?;
-        let artifact = compile(cx, plan, planned, std, compiler, &zig)?;
+        let environment = environments
+            .get(planned.triple.as_str())
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let artifact = compile(cx, plan, planned, std, compiler, &zig, environment)?;
         artifacts.insert(planned.triple.clone(), artifact);
     }
     Ok(artifacts)
@@ -411,11 +453,12 @@ fn pack(
     binary: &Binary,
     base: BaseImage,
     artifact: &Artifact,
+    sqlite: Option<&Library>,
 ) -> Result<Image> {
     cx.ui
         .step("Assembling", &format!("{} on {}", planned.name, base.origin));
     let source = BuildContext::new(cx, policy, binary.bytes().to_vec());
-    let labels = labels(&base, artifact);
+    let labels = labels(&base, artifact, sqlite);
     // The compressor is part of the key: another version of it may give other bytes, and the bytes must not depend on what
     // this machine did before.
     let lock = fs::read(cx.root.join("Cargo.lock")).context(|| "cannot read Cargo.lock")?;
@@ -445,7 +488,7 @@ fn pack(
 }
 
 /// Labels that say how the image was made; those that name the source are in the Dockerfile.
-fn labels(base: &BaseImage, artifact: &Artifact) -> BTreeMap<String, String> {
+fn labels(base: &BaseImage, artifact: &Artifact, sqlite: Option<&Library>) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::from([
         ("xtask.base".to_owned(), base.origin.clone()),
         ("xtask.binary.triple".to_owned(), artifact.target.triple.to_owned()),
@@ -456,6 +499,12 @@ fn labels(base: &BaseImage, artifact: &Artifact) -> BTreeMap<String, String> {
             artifact.record.linker.trim_start_matches("zig ").to_owned(),
         ),
     ]);
+    if let Some(library) = sqlite {
+        labels.insert(
+            "xtask.sqlite".to_owned(),
+            format!("{}, {}", library.version, library.origin),
+        );
+    }
     if !base.packages.is_empty() {
         let packages: Vec<String> = base
             .packages

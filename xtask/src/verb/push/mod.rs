@@ -274,6 +274,7 @@ fn image_args(policy: &Policy, args: &PushArgs) -> ImageArgs {
             false => args.platforms.clone(),
         },
         builder: args.builder,
+        sqlite: args.sqlite.clone(),
         ..ImageArgs::default()
     }
 }

@@ -54,6 +54,8 @@ struct Options {
     with: Vec<String>,
     std: String,
     epoch: u64,
+    /// Whether SQLite was Debian's library.
+    system_sqlite: bool,
 }
 
 /// Builds an image again and compares. `asked` is what its provenance says was asked for.
@@ -82,6 +84,13 @@ pub(super) fn rebuild(cx: &Cx, store: &Store, claim: &Claim, asked: Option<&Valu
         ])
         .args(["--std", &options.std])
         .args(options.with.iter().flat_map(|package| ["--with", package]))
+        .args(
+            options
+                .system_sqlite
+                .then_some(["--sqlite", "system"])
+                .into_iter()
+                .flatten(),
+        )
         .arg("--to")
         .arg("oci:target/rebuilt")
         .env("SOURCE_DATE_EPOCH", options.epoch.to_string())
@@ -189,6 +198,13 @@ fn options(claim: &Claim, asked: Option<&Value>) -> Result<Options> {
         ))
         .hint("build it with that base, and compare the digests"));
     }
+    let sqlite = text("sqlite");
+    if sqlite.as_deref().is_some_and(|sqlite| sqlite != "system") {
+        return Err(Error::new(
+            "its SQLite is a library of the builder's own (--sqlite DIR), and is not part of any revision",
+        )
+        .hint("build it with that library, and compare: `cargo xtask audit --compare`"));
+    }
     let tag = claim.tag.as_deref().unwrap_or_default();
     let by_name = || {
         Base::ALL
@@ -223,6 +239,7 @@ fn options(claim: &Claim, asked: Option<&Value>) -> Result<Options> {
             "source" | "prebuilt" => std.to_owned(),
             _ => "auto".to_owned(),
         },
+        system_sqlite: sqlite.is_some(),
         epoch: epoch.context(|| "neither provenance nor configuration says its SOURCE_DATE_EPOCH")?,
     })
 }

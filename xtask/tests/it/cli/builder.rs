@@ -288,7 +288,7 @@ fn cargo_is_called_the_same_way_in_the_builder() {
                 std: StdChoice::Auto,
                 std_now: None,
             };
-            let command = xtask::compile::build_command(&cx, &plan, &planned, std, &compiler).unwrap();
+            let command = xtask::compile::build_command(&cx, &plan, &planned, std, &compiler, &[]).unwrap();
             let printing = home.join("print");
             script(
                 &printing,

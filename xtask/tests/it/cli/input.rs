@@ -156,7 +156,7 @@ fn xtask_toml_is_read_strictly() {
     );
     let unknown = check("[defaults]", "[defaults]\ncolour = \"red\"");
     assert!(
-        unknown.contains("unknown field `colour`, expected `bases` or `platforms`"),
+        unknown.contains("unknown field `colour`, expected one of `bases`, `platforms`, `sqlite`"),
         "{unknown}"
     );
     let hash = check(

@@ -15,7 +15,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("boot", "base cache cx deb elf error oci policy run shell target toolchain ui"),
     ("builder", "base cache compile context cx deb engine error oci plan policy ui"),
     ("cache", "error"),
-    ("cli", "oci plan::StdChoice policy::BuilderChoice report::Bandwidth target"),
+    ("cli", "oci plan::StdChoice policy::BuilderChoice policy::SqliteChoice report::Bandwidth target"),
     ("compile", "attest cache culprit cx elf error plan shell target toolchain"),
     ("context", "oci"),
     ("culprit", "elf isa target"),

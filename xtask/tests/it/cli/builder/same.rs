@@ -115,7 +115,7 @@ fn on_the_host(cx: &Cx, policy: &Policy, plan: &mut Plan) -> BTreeMap<String, Ar
     plan.compile
         .retain(|planned| std(&planned.triple) == StdSource::Prebuilt);
     let made = plan.compile.iter().map(|planned| {
-        let artifact = compile(cx, plan, planned, StdSource::Prebuilt, &compiler, &zig).unwrap();
+        let artifact = compile(cx, plan, planned, StdSource::Prebuilt, &compiler, &zig, &[]).unwrap();
         (planned.triple.clone(), artifact)
     });
     made.collect()
