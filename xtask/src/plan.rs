@@ -280,11 +280,6 @@ pub fn resolve(
     }
     let sqlite = request.sqlite.clone().unwrap_or_else(|| policy.defaults.sqlite.clone());
     let builder = request.builder.unwrap_or(Builder::Host);
-    if sqlite != SqliteChoice::Bundled && builder == Builder::Docker {
-        return Err(format!(
-            "--sqlite {sqlite} is for what the host compiles, and the builder's container has no such library: add `--builder host`"
-        ));
-    }
     let std = request.std.unwrap_or(StdChoice::Auto);
     let triples: BTreeSet<&str> = images.iter().map(|image| image.triple.as_str()).collect();
     let compile = triples
@@ -430,19 +425,15 @@ mod tests {
     }
 
     #[test]
-    fn another_sqlite_is_in_the_plan_and_for_the_host_alone() {
-        let request = |choice: &str, builder| Request {
-            sqlite: Some(choice.parse().unwrap()),
-            builder: Some(builder),
+    fn another_sqlite_is_in_the_plan() {
+        let request = Request {
+            sqlite: Some("./sysroot".parse().unwrap()),
             ..Request::default()
         };
-        let plan = resolve(&request("./sysroot", Builder::Host), &policy(), &facts(), none).unwrap();
+        let plan = resolve(&request, &policy(), &facts(), none).unwrap();
         assert!(plan.text().contains(", SQLite: ./sysroot)"), "{}", plan.text());
         let again: Plan = serde_json::from_str(&serde_json::to_string(&plan).unwrap()).unwrap();
         assert_eq!(again.sqlite, SqliteChoice::Own("./sysroot".to_owned()));
-        let error = resolve(&request("system", Builder::Docker), &policy(), &facts(), none).unwrap_err();
-        assert!(error.contains("add `--builder host`"), "{error}");
-        assert!(resolve(&request("bundled", Builder::Docker), &policy(), &facts(), none).is_ok());
     }
 
     #[test]

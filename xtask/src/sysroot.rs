@@ -14,7 +14,7 @@ use crate::cx::Cx;
 use crate::deb::Deb;
 use crate::error::{Context, Error, Result};
 use crate::oci;
-use crate::oci::layer::EntryKind;
+use crate::oci::layer::{Entry, EntryKind};
 use crate::policy::DebianPolicy;
 use crate::target::{Platform, Target};
 
@@ -43,44 +43,66 @@ pub struct Package {
     pub digest: String,
 }
 
-/// The library where the linker takes it from.
+/// A library in the place of the bundled source, as a program is linked with it.
 #[derive(Clone, Debug)]
-pub struct Staged {
-    dir: PathBuf,
+pub struct StandIn {
+    library: Vec<u8>,
     glibc: Option<String>,
 }
 
-impl Staged {
-    /// Puts a copy of the library, and nothing else, where no other content ever was. The crate that links it is compiled again
-    /// when the name of the directory changes, and by nothing else: cargo does not look at the library itself. `glibc` is the
-    /// version that the program is linked with.
+impl StandIn {
+    /// `library` is the `.a` file, `glibc` the version that the program is linked with, where it is not our floor.
+    pub fn new(library: Vec<u8>, glibc: Option<&str>) -> StandIn {
+        StandIn {
+            library,
+            glibc: glibc.map(str::to_owned),
+        }
+    }
+
+    /// Names both.
+    pub fn key(&self) -> String {
+        key_of([&self.library[..], self.glibc.as_deref().unwrap_or_default().as_bytes()])
+    }
+
+    /// Puts a copy of the library, and nothing else, where no other content ever was, and returns what cargo is to be told. The
+    /// crate that links it is compiled again when the name of the directory changes, and by nothing else: cargo does not look at
+    /// the library itself.
     ///
     /// # Errors
     /// When the copy cannot be written.
-    pub fn new(cx: &Cx, library: &[u8], glibc: Option<&str>) -> Result<Staged> {
-        let key = key_of([library, glibc.unwrap_or_default().as_bytes()]);
-        let dir = cx.root.join("target/xtask/sqlite").join(key);
+    pub fn stage(&self, cx: &Cx) -> Result<Vec<(&'static str, OsString)>> {
+        let dir = cx.root.join("target/xtask/sqlite").join(self.key());
         let path = dir.join(ARCHIVE);
         fs::create_dir_all(&dir).context(|| format!("cannot create {}", dir.display()))?;
-        if !fs::read(&path).is_ok_and(|there| there == library) {
-            cache::write_with_mode(&path, library, 0o644)?;
+        if !fs::read(&path).is_ok_and(|there| there == self.library) {
+            cache::write_with_mode(&path, &self.library, 0o644)?;
         }
-        Ok(Staged {
-            dir,
-            glibc: glibc.map(str::to_owned),
-        })
+        Ok(self.environment(&dir))
+    }
+
+    /// The same for a container: the library as entries of a tar that is unpacked at its root, and what cargo is told there.
+    pub fn for_container(&self) -> (Vec<Entry>, Vec<(&'static str, OsString)>) {
+        let dir = format!("run/sqlite/{}", self.key());
+        let above = ["run", "run/sqlite", &dir].map(|path| Entry::directory(path, 0o755));
+        let mut entries = above.to_vec();
+        entries.push(Entry::new(
+            format!("{dir}/{ARCHIVE}"),
+            EntryKind::File(self.library.clone()),
+            0o644,
+        ));
+        (entries, self.environment(&Path::new("/").join(dir)))
     }
 
     /// Variables for libsqlite3-sys' build script: link what is in that directory, statically, whatever the feature `bundled`
     /// says, and ask no pkg-config about this machine's SQLite. `XTASK_GLIBC` is for the linker.
-    pub fn environment(&self) -> Vec<(&'static str, OsString)> {
+    fn environment(&self, dir: &Path) -> Vec<(&'static str, OsString)> {
         let mut variables: Vec<(&'static str, OsString)> = vec![
             ("LIBSQLITE3_SYS_USE_PKG_CONFIG", "1".into()),
-            ("SQLITE3_LIB_DIR", self.dir.clone().into()),
+            ("SQLITE3_LIB_DIR", dir.into()),
             ("SQLITE3_STATIC", "1".into()),
             ("SQLITE3_NO_PKG_CONFIG", "1".into()),
             ("PKG_CONFIG_ALLOW_CROSS", "1".into()),
-            ("PKG_CONFIG_LIBDIR", self.dir.join("pkgconfig").into()),
+            ("PKG_CONFIG_LIBDIR", dir.join("pkgconfig").into()),
             ("PKG_CONFIG_PATH", "".into()),
         ];
         variables.extend(self.glibc.as_ref().map(|version| ("XTASK_GLIBC", version.into())));
@@ -215,6 +237,27 @@ mod tests {
         ] {
             assert_eq!(architecture(Target::from_triple(triple).unwrap()), expected);
         }
+    }
+
+    #[test]
+    fn a_container_gets_the_library_where_cargo_is_told_to_look() {
+        let library = StandIn::new(b"!<arch>\n".to_vec(), Some("2.41"));
+        let (entries, variables) = library.for_container();
+        let value = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.and_then(|(_, value)| value.to_str()).unwrap_or_default()
+        };
+        let path = format!("{}/{ARCHIVE}", value("SQLITE3_LIB_DIR").trim_start_matches('/'));
+        assert!(
+            entries
+                .iter()
+                .any(|entry| entry.path == path && matches!(&entry.kind, EntryKind::File(_)))
+        );
+        assert_eq!(value("XTASK_GLIBC"), "2.41");
+        // Another glibc is another program, which cargo would not see by the library alone.
+        let other = StandIn::new(b"!<arch>\n".to_vec(), None);
+        assert_ne!(library.key(), other.key());
+        assert!(other.for_container().1.iter().all(|(name, _)| *name != "XTASK_GLIBC"));
     }
 
     #[test]

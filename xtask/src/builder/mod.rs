@@ -31,6 +31,7 @@ use crate::error::{Context, Error, Result};
 use crate::oci::Digest;
 use crate::plan::{CompilePlan, Plan, StdChoice};
 use crate::policy::Policy;
+use crate::sysroot::StandIn;
 use container::Job;
 use here::Here;
 use image::Wanted;
@@ -44,11 +45,18 @@ pub const LABEL_BASE: &str = "xtask.builder.base";
 const MARKER: &[u8] = b"\nxtask: what was made follows\n";
 
 /// Compiles every triple of the plan in the builder image, which is made first if need be. What was made of the very same source
-/// by the very same builder before is taken from `target/builder`.
+/// by the very same builder before is taken from `target/builder`. `libraries` are linked in the place of the bundled SQLite, by
+/// triple: they were audited here, and go into the container with the source.
 ///
 /// # Errors
 /// When the engine, the builder or cargo fails.
-pub fn compile(cx: &Cx, policy: &Policy, plan: &Plan, mirror: Option<&str>) -> Result<BTreeMap<String, Artifact>> {
+pub fn compile(
+    cx: &Cx,
+    policy: &Policy,
+    plan: &Plan,
+    mirror: Option<&str>,
+    libraries: &BTreeMap<String, StandIn>,
+) -> Result<BTreeMap<String, Artifact>> {
     let wanted = Wanted::read(cx, policy)?;
     let source = Source::read(cx)?;
     let zig = policy
@@ -60,6 +68,7 @@ pub fn compile(cx: &Cx, policy: &Policy, plan: &Plan, mirror: Option<&str>) -> R
     let mut engine: Option<(Connection, Here)> = None;
     let mut artifacts = BTreeMap::new();
     for compile in &plan.compile {
+        let library = libraries.get(&compile.triple);
         let key = key_of([
             wanted.key.as_str(),
             &source.digest.to_string(),
@@ -68,6 +77,7 @@ pub fn compile(cx: &Cx, policy: &Policy, plan: &Plan, mirror: Option<&str>) -> R
             &plan.profile,
             &compile.triple,
             std_word(compile.std),
+            &library.map(StandIn::key).unwrap_or_default(),
         ]);
         let made = match Kept::read(cx, &compile.triple, &key) {
             Some(made) => {
@@ -87,7 +97,7 @@ pub fn compile(cx: &Cx, policy: &Policy, plan: &Plan, mirror: Option<&str>) -> R
                     engine = Some(ready(cx, policy, &wanted, mirror)?);
                 }
                 let (connection, here) = engine.as_ref().context(|| "no engine")?;
-                let made = run(cx, plan, compile, &wanted, &source, connection, here)?;
+                let made = run(cx, plan, compile, library, &wanted, &source, connection, here)?;
                 Kept::write(cx, &compile.triple, &key, &made)?;
                 made
             }
@@ -110,10 +120,12 @@ fn ready(cx: &Cx, policy: &Policy, wanted: &Wanted, mirror: Option<&str>) -> Res
     Ok((connection, here))
 }
 
+#[allow(clippy::too_many_arguments)]
 fn run(
     cx: &Cx,
     plan: &Plan,
     compile: &CompilePlan,
+    library: Option<&StandIn>,
     wanted: &Wanted,
     source: &Source,
     connection: &Connection,
@@ -134,6 +146,13 @@ fn run(
         format!("BINARY={}", plan.binary),
         format!("PROFILE={}", plan.profile),
     ];
+    if let Some(library) = library {
+        let (entries, variables) = library.for_container();
+        // /run is there already, with what this machine needs.
+        files.extend(entries.into_iter().filter(|entry| entry.path != "run"));
+        let line = |(name, value): (&str, std::ffi::OsString)| format!("{name}={}", value.to_string_lossy());
+        env.extend(variables.into_iter().map(line));
+    }
     if cx.offline {
         env.push("XTASK_OFFLINE=1".to_owned());
     }

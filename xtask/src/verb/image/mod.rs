@@ -5,7 +5,6 @@ mod resolve;
 mod sqlite;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 
@@ -28,10 +27,11 @@ use crate::oci::image::{BaseImage, CopySource, MemoryFiles, Package, SourceFile,
 use crate::oci::layer::EntryKind;
 use crate::oci::{Destination, Digest, Image, Location};
 use crate::plan::{self, Builder, ImagePlan, Plan, Request};
-use crate::policy::{BuilderChoice, Policy, SqliteChoice};
+use crate::policy::Policy;
 use crate::publish::daemon::Daemon;
 use crate::publish::{archive, layout};
 use crate::registry::Registry;
+use crate::sysroot::StandIn;
 use crate::toolchain::rust_std::{self, Compiler};
 use crate::toolchain::zig;
 use crate::ui::bytes;
@@ -100,14 +100,7 @@ pub fn resolve(cx: &Cx, args: &ImageArgs, policy: &Policy, compiler: &Compiler) 
             "git does not tell the commit of this clone, so the image names none: is git installed, and the clone yours?",
         );
     }
-    let sqlite = args.sqlite.as_ref().unwrap_or(&policy.defaults.sqlite);
-    let (builder, why) = match (args.builder.unwrap_or(policy.builder.default), sqlite) {
-        (BuilderChoice::Auto, other) if *other != SqliteChoice::Bundled => (
-            Builder::Host,
-            Some(format!("compiling on the host, which --sqlite {other} is for")),
-        ),
-        (wanted, _) => choice::choose(cx, policy, wanted),
-    };
+    let (builder, why) = choice::choose(cx, policy, args.builder.unwrap_or(policy.builder.default));
     if let Some(why) = why {
         cx.ui.note(&why);
     }
@@ -204,8 +197,11 @@ pub fn finish<'a>(
         return Ok(None);
     }
     let artifacts = match plan.builder {
-        Builder::Host => on_the_host(cx, policy, plan, compiler, &environments(cx, plan, &bases, &libraries)?)?,
-        Builder::Docker => builder::compile(cx, policy, plan, args.debian_mirror.as_deref())?,
+        Builder::Host => on_the_host(cx, policy, plan, compiler, &stand_ins(plan, &bases, &libraries))?,
+        Builder::Docker => {
+            let libraries = stand_ins(plan, &bases, &libraries);
+            builder::compile(cx, policy, plan, args.debian_mirror.as_deref(), &libraries)?
+        }
     };
     let mut images = Vec::new();
     let mut bills = attested::Bills::default();
@@ -275,21 +271,16 @@ pub fn finish<'a>(
     Ok(Some(images))
 }
 
-/// What cargo is told of the libraries, by triple. All images of a triple have the same base, or bases without glibc.
-fn environments<'a>(
-    cx: &Cx,
-    plan: &'a Plan,
-    bases: &[base::Resolved],
-    libraries: &sqlite::Libraries,
-) -> Result<BTreeMap<&'a str, Vec<(&'static str, OsString)>>> {
+/// Libraries in the place of the bundled source, by triple. All images of a triple have the same base, or bases without glibc.
+fn stand_ins(plan: &Plan, bases: &[base::Resolved], libraries: &sqlite::Libraries) -> BTreeMap<String, StandIn> {
     let mut found = BTreeMap::new();
     for (planned, base) in plan.images.iter().zip(bases) {
         if let (Some(chosen), Some(target)) = (libraries.get(&planned.triple), planned.target()) {
-            let environment = chosen.environment(cx, target, base.image.glibc.as_deref())?;
-            found.insert(planned.triple.as_str(), environment);
+            let library = chosen.stand_in(target, base.image.glibc.as_deref());
+            found.insert(planned.triple.clone(), library);
         }
     }
-    Ok(found)
+    found
 }
 
 /// Compiles every triple of the plan with cargo, here.
@@ -298,17 +289,17 @@ fn on_the_host(
     policy: &Policy,
     plan: &Plan,
     compiler: &Compiler,
-    environments: &BTreeMap<&str, Vec<(&'static str, OsString)>>,
+    libraries: &BTreeMap<String, StandIn>,
 ) -> Result<BTreeMap<String, Artifact>> {
     let zig = zig::provision(cx, policy)?;
     let mut artifacts = BTreeMap::new();
     for planned in &plan.compile {
         let std = rust_std::provision(cx, compiler, &planned.triple, planned.std)?;
-        let environment = environments
-            .get(planned.triple.as_str())
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let artifact = compile(cx, plan, planned, std, compiler, &zig, environment)?;
+        let environment = match libraries.get(&planned.triple) {
+            Some(library) => library.stage(cx)?,
+            None => Vec::new(),
+        };
+        let artifact = compile(cx, plan, planned, std, compiler, &zig, &environment)?;
         artifacts.insert(planned.triple.clone(), artifact);
     }
     Ok(artifacts)

@@ -1,7 +1,6 @@
 //! `--sqlite`: the library that stands in for the source that libsqlite3-sys carries, looked at before anything is compiled.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs;
 
 use crate::attest::bundled::Library;
@@ -15,7 +14,7 @@ use crate::error::{Context, Error, Result};
 use crate::oci::Digest;
 use crate::plan::Plan;
 use crate::policy::{Policy, SqliteChoice};
-use crate::sysroot::{self, Sqlite, Staged};
+use crate::sysroot::{self, Sqlite, StandIn};
 use crate::target::{Libc, Target};
 use crate::verb::place;
 
@@ -75,16 +74,13 @@ pub fn choose(cx: &Cx, policy: &Policy, plan: &Plan, mirror: Option<&str>, refre
 }
 
 impl Chosen {
-    /// Variables for cargo. `glibc` is the version of the base, `2.41` or a package's `2.41-12`: the library may want all of it,
-    /// and a program for that base may have all of it.
-    ///
-    /// # Errors
-    /// When the library cannot be copied to where it is linked.
-    pub fn environment(&self, cx: &Cx, target: &Target, glibc: Option<&str>) -> Result<Vec<(&'static str, OsString)>> {
+    /// The library for one triple. `glibc` is the version of the base, `2.41` or a package's `2.41-12`: the library may want all
+    /// of it, and a program for that base may have all of it.
+    pub fn stand_in(&self, target: &Target, glibc: Option<&str>) -> StandIn {
         let glibc = glibc
             .filter(|_| target.libc == Libc::Glibc)
             .map(|version| version.split(['-', '+']).next().unwrap_or(version));
-        Ok(Staged::new(cx, &self.bytes, glibc)?.environment())
+        StandIn::new(self.bytes.clone(), glibc)
     }
 }
 

@@ -225,8 +225,12 @@ fn zig_is_called_the_same_way_in_the_builder() {
         version: "1".to_owned(),
     };
     xtask::toolchain::zig::write_scripts(&cx, &ours).unwrap();
-    let said = |program: &Path| {
+    let said = |program: &Path, glibc: Option<&str>| {
         let command = Shell::default().command(program).args(["-c", "a b", "x.c"]);
+        let command = match glibc {
+            Some(version) => command.env("XTASK_GLIBC", version),
+            None => command.env_remove("XTASK_GLIBC"),
+        };
         command.env_remove("XTASK_LINK_LINE").read().unwrap()
     };
     let names = TARGETS
@@ -235,9 +239,14 @@ fn zig_is_called_the_same_way_in_the_builder() {
     for name in names.chain(["ar".to_owned()]) {
         let link = home.join("opt/builder").join(&name);
         std::os::unix::fs::symlink(&zig, &link).unwrap();
-        let here = said(&cx.root.join(".tools").join(&name));
-        assert!(here.contains("a b\nx.c"), "{here}");
-        assert_eq!(said(&link), here, "{name}");
+        for glibc in [None, Some("2.41")] {
+            let here = said(&cx.root.join(".tools").join(&name), glibc);
+            assert!(here.contains("a b\nx.c"), "{here}");
+            // What links with glibc follows; nothing is compiled against another one's headers.
+            let follows = name.contains("-gnu") && name.ends_with("-link") && glibc.is_some();
+            assert_eq!(here.contains("2.41"), follows, "{name}: {here}");
+            assert_eq!(said(&link, glibc), here, "{name}");
+        }
     }
 }
 

@@ -116,10 +116,6 @@ fn what_cannot_be_linked_is_refused_with_the_next_step() {
             &["image", "--sqlite", "system"],
             "--sqlite system: Debian's libsqlite3.a was compiled for glibc, and arm-unknown-linux-musleabihf",
         ),
-        (
-            &["image", "--sqlite", "sysroot", "--builder", "docker"],
-            "add `--builder host`",
-        ),
     ] {
         let message = workspace.refused(args);
         assert!(message.contains(said), "{args:?}: {message}");

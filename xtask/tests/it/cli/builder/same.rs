@@ -156,7 +156,7 @@ fn a_small_server_is_the_same_for_every_triple_with_std() {
     assert_eq!(triples, all);
     let host = on_the_host(&cx, &policy, &mut plan);
     assert!(!host.is_empty());
-    let container = builder::compile(&cx, &policy, &plan, None).unwrap();
+    let container = builder::compile(&cx, &policy, &plan, None, &BTreeMap::new()).unwrap();
     for (triple, ours) in &host {
         let theirs = &container[triple];
         assert_eq!(
