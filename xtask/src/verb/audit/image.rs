@@ -17,6 +17,8 @@ use crate::verb::code::audited;
 
 /// The label that says what the program was compiled for. An image that has it is one of ours, and the policy is for it.
 pub const TRIPLE: &str = "xtask.binary.triple";
+/// The label that says where the base came from.
+const BASE: &str = "xtask.base";
 /// Where an engine looks for a program without a `/` when the image sets no PATH.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -325,6 +327,19 @@ fn content(store: &Store, claim: &Claim, number: usize) -> Result<Vec<u8>> {
     Err(Error::new(format!("{} changed while it was read", claim.title())).hint("run again"))
 }
 
+/// The base that an image is on: by the label that says where that came from, else by the name that `cargo xtask image` gives it.
+/// The label is `scratch`, `Debian trixie armel, 7 packages`, or a reference such as `docker.io/library/alpine:3.24@sha256:...`.
+fn base(claim: &Claim, name: &str) -> Option<Base> {
+    let said = claim.label(BASE).unwrap_or_default();
+    let first = said.split([' ', '@']).next().unwrap_or_default();
+    let last = first.rsplit('/').next().unwrap_or_default();
+    let word = last.split(':').next().unwrap_or_default();
+    let by_label = Base::ALL
+        .into_iter()
+        .find(|base| base.name().eq_ignore_ascii_case(word));
+    by_label.or_else(|| Base::ALL.into_iter().find(|base| name.starts_with(base.name())))
+}
+
 /// The whole audit, as before an image is written.
 #[allow(clippy::too_many_arguments)]
 fn full(
@@ -344,10 +359,9 @@ fn full(
         ..CodePolicy::default()
     };
     let file = format!("{name}/{path}");
-    let base = Base::ALL
-        .into_iter()
-        .find(|base| name.starts_with(base.name()))
-        .ok_or_else(|| format!("the name {name} begins with no base"));
+    let base = base(claim, name).ok_or_else(|| {
+        format!("neither the label {BASE} nor the beginning of the name {name} says a base that is known")
+    });
     let triple = claim.label(TRIPLE).unwrap_or_default();
     let target =
         Target::from_triple(triple).ok_or_else(|| format!("the label {TRIPLE} names no known target: {triple:?}"));

@@ -127,7 +127,7 @@ fn one(cx: &Cx, args: &AuditArgs, policy: &Policy, source: &Source) -> Result<Ve
                 .map(|(claim, platform)| image::image(cx, &store, &source.to_string(), claim, *platform, &how))
                 .collect()
         }
-        Opened::Rootfs(rootfs) => Ok(vec![tree(&rootfs, source, platform, args)?]),
+        Opened::Rootfs(rootfs) => Ok(vec![tree(policy, &rootfs, source, platform, args)?]),
         Opened::File(path) => Ok(vec![file(cx, policy, &path, source, platform, args.strict)?]),
     }
 }
@@ -193,7 +193,7 @@ fn choose(cx: &Cx, store: &Store, source: &Source, wanted: Option<Platform>) -> 
 }
 
 /// A tar or a directory.
-fn tree(rootfs: &Rootfs, source: &Source, platform: Platform, args: &AuditArgs) -> Result<Subject> {
+fn tree(policy: &Policy, rootfs: &Rootfs, source: &Source, platform: Platform, args: &AuditArgs) -> Result<Subject> {
     let settings = Settings {
         platform,
         float_abi: None,
@@ -202,6 +202,7 @@ fn tree(rootfs: &Rootfs, source: &Source, platform: Platform, args: &AuditArgs) 
         waivers: &|_| Vec::new(),
         code: &|_| CodePolicy {
             strict: args.strict,
+            allowed: policy.allowed(platform),
             ..CodePolicy::default()
         },
         memory: None,
@@ -224,7 +225,8 @@ fn tree(rootfs: &Rootfs, source: &Source, platform: Platform, args: &AuditArgs) 
 }
 
 /// A file says nothing of the image it is meant for, so only what the platform can execute is judged. Of one that was compiled
-/// here it is known where the code comes from, and the policy's waivers for code are for it.
+/// here it is known where the code comes from, and the policy's waivers for code are for it. What it allows on a platform is of the
+/// chips, whoever made the file.
 fn file(cx: &Cx, policy: &Policy, path: &Path, source: &Source, platform: Platform, strict: bool) -> Result<Subject> {
     let cannot = || format!("cannot read {}", path.display());
     let size = fs::metadata(path).context(cannot)?.len();
@@ -237,12 +239,12 @@ fn file(cx: &Cx, policy: &Policy, path: &Path, source: &Source, platform: Platfo
     let bytes = fs::read(path).context(cannot)?;
     let mut code = CodePolicy {
         strict,
+        allowed: policy.allowed(platform),
         ..CodePolicy::default()
     };
     if let Some(record) = Record::find(cx, &bytes)? {
         code.evidence = record.evidence(cx, &bytes);
         code.waivers = policy.code_waivers(platform);
-        code.allowed = policy.allowed(platform);
     }
     let name = path.display().to_string();
     let mut subject = Subject::new(source.to_string(), platform);

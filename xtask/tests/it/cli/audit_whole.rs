@@ -291,6 +291,16 @@ fn what_every_chip_of_a_platform_has_is_allowed_in_images_from_elsewhere() {
     let (code, found, _) = audited(&workspace, &["oci:layout", "--strict"]);
     let found = found.to_string();
     assert!(code == 1 && found.contains("registers d16 to d31"), "{code} {found}");
+    // The same program outside of any image.
+    fs::create_dir_all(workspace.path("tree")).unwrap();
+    fs::write(workspace.path("tree/program"), &program).unwrap();
+    for source in ["tree/program", "tree"] {
+        let (code, found, _) = audited(&workspace, &[source, "--platform", "linux/arm/v7"]);
+        assert_eq!(code, 0, "{source}: {found}");
+        let (code, found, _) = audited(&workspace, &[source, "--platform", "linux/arm/v7", "--strict"]);
+        let found = found.to_string();
+        assert!(code == 1 && found.contains("registers d16 to d31"), "{code} {found}");
+    }
 }
 
 #[test]

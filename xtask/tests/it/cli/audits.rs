@@ -15,7 +15,7 @@ const V7: &[u8] = include_bytes!("../../fixtures/elf/v7");
 const EPOCH: u64 = 1_700_000_000;
 
 /// A layout with one image for ARMv6 on a base of these entries, `/a` copied on top.
-fn layout(workspace: &Workspace, name: &str, entries: Vec<Entry>, entrypoint: &str, triple: Option<&str>) {
+fn layout(workspace: &Workspace, name: &str, entries: Vec<Entry>, entrypoint: &str, labels: &[(&str, &str)]) {
     let mut builder = LayerBuilder::new(EPOCH);
     for entry in entries {
         builder.add(entry).unwrap();
@@ -25,16 +25,24 @@ fn layout(workspace: &Workspace, name: &str, entries: Vec<Entry>, entrypoint: &s
     base.config["config"]["Entrypoint"] = serde_json::json!([entrypoint]);
     let stage = evaluate("FROM base:1\nCOPY a /a\n", &BTreeMap::new(), "").unwrap();
     let files = MemoryFiles::default().with(None, "a", EntryKind::File(b"text".to_vec()), 0o644);
-    let labels = triple.map(|triple| ("xtask.binary.triple".to_owned(), triple.to_owned()));
-    let labels = labels.into_iter().collect();
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let labels = labels.iter().map(owned).collect();
     let image = assemble(base, &stage, &files, Platform::ArmV6, EPOCH, &labels).unwrap();
     layout::write(&workspace.path("layout"), &[(&name.parse().unwrap(), &image)]).unwrap();
 }
 
 /// Exit code, stdout and stderr of the audit of a layout with that image.
 fn audit(name: &str, entries: Vec<Entry>, entrypoint: &str, triple: Option<&str>) -> (i32, String, String) {
+    let labels: Vec<_> = triple
+        .map(|triple| ("xtask.binary.triple", triple))
+        .into_iter()
+        .collect();
+    labelled(name, entries, entrypoint, &labels)
+}
+
+fn labelled(name: &str, entries: Vec<Entry>, entrypoint: &str, labels: &[(&str, &str)]) -> (i32, String, String) {
     let workspace = Workspace::new();
-    layout(&workspace, name, entries, entrypoint, triple);
+    layout(&workspace, name, entries, entrypoint, labels);
     let output = workspace.xtask(&["audit", "oci:layout"]).output().unwrap();
     (code(&output), output.text(), output.error_text())
 }
@@ -116,7 +124,12 @@ fn what_cannot_be_checked_is_told() {
             "the image has no label xtask.binary.triple",
         ),
         ("blog:scratch-armv6", Some("z80"), 1, "names no known target: \"z80\""),
-        ("blog:latest", TRIPLE, 0, "the name latest begins with no base"),
+        (
+            "blog:latest",
+            TRIPLE,
+            0,
+            "neither the label xtask.base nor the beginning of the name latest says a base",
+        ),
     ] {
         let (code, out, error) = audit(name, program(), "/p", triple);
         assert_eq!(code, expected, "{out}");
@@ -125,5 +138,30 @@ fn what_cannot_be_checked_is_told() {
             "{error}"
         );
         assert!(error.contains(reason), "{error}");
+    }
+}
+
+/// Names of images in a registry are versions, `latest` or digests; the label says on which base one is.
+#[test]
+fn the_base_of_an_image_is_what_its_label_says() {
+    let linked = include_bytes!("../../fixtures/elf/v6-gnueabihf");
+    for (base, allowed) in [
+        ("scratch", false),
+        ("Alpine 3.24.2 armhf minirootfs", false),
+        ("docker.io/library/alpine:3.24@sha256:00", false),
+        ("Raspbian trixie armhf, 3 packages", true),
+    ] {
+        let labels = [
+            ("xtask.binary.triple", "arm-unknown-linux-gnueabihf"),
+            ("xtask.base", base),
+        ];
+        // The name is wrong on purpose.
+        for name in ["blog:latest", "blog:debian-1"] {
+            let (code, out, error) = labelled(name, vec![Entry::file("p", linked, 0o755)], "/p", &labels);
+            assert!(!error.contains("was not checked"), "{base}: {error}");
+            // glibc is a finding in any case: no package says which one there is.
+            assert_eq!(code, 1, "{base}: {out}");
+            assert_eq!(out.contains("link.needed"), !allowed, "{base}: {out}");
+        }
     }
 }
