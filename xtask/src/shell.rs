@@ -1,5 +1,7 @@
 //! The only module that starts processes. Commands are shown with `-v` and named whole in errors.
 
+pub mod signals;
+
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -7,6 +9,7 @@ use std::process::{Child, Command as Process, ExitStatus, Stdio};
 
 use crate::error::{Context, Error, Result};
 use crate::ui::{Ui, Verbosity};
+use signals::Group;
 
 /// Starts commands. Holds nothing but how to show them, so tests can make one freely.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +27,7 @@ pub struct Command {
     dir: Option<PathBuf>,
     stdin: Option<Vec<u8>>,
     echo: bool,
+    group: bool,
 }
 
 /// What a command printed and how it ended.
@@ -65,6 +69,7 @@ impl Shell {
             dir: None,
             stdin: None,
             echo: self.echo,
+            group: false,
         }
     }
 
@@ -147,6 +152,14 @@ impl Command {
         self
     }
 
+    /// A process group of its own, so that what it starts ends, too, when a signal ends us. Not for what may ask at a terminal: such a
+    /// group is in the background there.
+    #[must_use]
+    pub fn as_group(mut self) -> Self {
+        self.group = true;
+        self
+    }
+
     /// The command as one line, quoted where a shell needs it. Variables are not part of it: they may hold secrets.
     pub fn line(&self) -> String {
         let mut line = quoted(&self.program);
@@ -184,8 +197,15 @@ impl Command {
         process
     }
 
-    fn spawn_process(&self, process: &mut Process) -> Result<Child> {
-        let mut child = process.spawn().map_err(|error| {
+    fn spawn_process(&self, process: &mut Process) -> Result<(Child, Option<Group>)> {
+        use std::os::unix::process::CommandExt;
+        let spawned = match self.group {
+            true => {
+                Group::of(|| process.process_group(0).spawn(), Child::id).map(|(child, group)| (child, Some(group)))
+            }
+            false => process.spawn().map(|child| (child, None)),
+        };
+        let (mut child, group) = spawned.map_err(|error| {
             let missing = error.kind() == std::io::ErrorKind::NotFound;
             let error = Error::new(format!("cannot start `{}`: {error}", self.line()));
             if missing {
@@ -204,7 +224,7 @@ impl Command {
                 let _ = pipe.write_all(&bytes);
             });
         }
-        Ok(child)
+        Ok((child, group))
     }
 
     fn check(&self, status: ExitStatus, stderr: &[u8]) -> Result<()> {
@@ -232,7 +252,8 @@ impl Command {
         let mut process = self.process();
         use std::os::fd::AsFd;
         process.stdout(Stdio::from(stderr.as_fd().try_clone_to_owned()?));
-        let status = self.spawn_process(&mut process)?.wait()?;
+        let (mut child, _group) = self.spawn_process(&mut process)?;
+        let status = child.wait()?;
         self.check(status, &[])
     }
 
@@ -240,7 +261,8 @@ impl Command {
     pub fn output(&self) -> Result<Output> {
         let mut process = self.process();
         process.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let output = self.spawn_process(&mut process)?.wait_with_output()?;
+        let (child, _group) = self.spawn_process(&mut process)?;
+        let output = child.wait_with_output()?;
         Ok(Output {
             status: output.status,
             stdout: output.stdout,
@@ -259,7 +281,7 @@ impl Command {
     pub fn lines(&self, mut line: impl FnMut(&str) -> Result<()>) -> Result<ExitStatus> {
         let mut process = self.process();
         process.stdout(Stdio::piped());
-        let mut child = self.spawn_process(&mut process)?;
+        let (mut child, _group) = self.spawn_process(&mut process)?;
         let stdout = child
             .stdout
             .take()
@@ -282,19 +304,22 @@ impl Command {
     pub fn spawn(&self, stdout: Stdio, stderr: Stdio) -> Result<Running> {
         let mut process = self.process();
         process.stdout(stdout).stderr(stderr);
-        Ok(Running {
-            child: self.spawn_process(&mut process)?,
-            line: self.line(),
-        })
+        self.running(&mut process)
     }
 
     /// As `spawn`, after `configure` has had its say (`pre_exec` and the like).
     pub fn spawn_with(&self, configure: impl FnOnce(&mut Process)) -> Result<Running> {
         let mut process = self.process();
         configure(&mut process);
+        self.running(&mut process)
+    }
+
+    fn running(&self, process: &mut Process) -> Result<Running> {
+        let (child, group) = self.spawn_process(process)?;
         Ok(Running {
-            child: self.spawn_process(&mut process)?,
+            child,
             line: self.line(),
+            _group: group,
         })
     }
 }
@@ -304,6 +329,7 @@ impl Command {
 pub struct Running {
     child: Child,
     line: String,
+    _group: Option<Group>,
 }
 
 impl Running {

@@ -15,10 +15,10 @@ use bollard::query_parameters::{
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
-use super::signals::{hold, stopped};
 use super::trouble;
 use crate::engine::Connection;
 use crate::error::{Context, Error, Result};
+use crate::shell::signals::{hold, stopped};
 use crate::ui::Ui;
 
 /// Bytes of one piece of an upload.

@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 
 use super::here::Here;
 use super::source::{tar, with_parents};
-use super::{LABEL, debian, signals, trouble};
+use super::{LABEL, debian, trouble};
 use crate::cache::key_of;
 use crate::context;
 use crate::cx::Cx;
@@ -20,6 +20,7 @@ use crate::error::{Context, Error, Result};
 use crate::oci::dockerfile::{BuiltStage, built_stage};
 use crate::oci::layer::{Entry, EntryKind};
 use crate::policy::Policy;
+use crate::shell::signals;
 
 /// The label with the key of what an image is made of.
 const KEY: &str = "xtask.builder.key";

@@ -12,7 +12,6 @@ pub mod debian;
 pub mod here;
 pub mod ignore;
 pub mod image;
-pub mod signals;
 pub mod source;
 pub mod trouble;
 

@@ -46,10 +46,10 @@ pub struct Artifact {
 /// commit that does not touch the program does not change it, and cargo need not compile SQLite anew for it.
 const COMPILE_EPOCH: &str = "315532800";
 
-/// cargo in the workspace. Every use of cargo starts here.
+/// cargo in the workspace. Every use of cargo starts here. The compilers that it started end with it when a signal ends us.
 pub fn cargo(cx: &Cx) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = cx.shell.command(cargo).current_dir(&cx.root);
+    let mut command = cx.shell.command(cargo).current_dir(&cx.root).as_group();
     // Set by `cargo run` for us; they must not leak into the build of something else.
     for name in [
         "CARGO_MANIFEST_DIR",
@@ -66,7 +66,7 @@ pub fn cargo(cx: &Cx) -> Command {
 /// cargo in another checkout, with the tool chain and the settings of that one.
 pub fn cargo_at(cx: &Cx, root: &Path) -> Command {
     // By its name: CARGO is the one of our own tool chain, past rustup.
-    let mut command = cx.shell.command("cargo").current_dir(root);
+    let mut command = cx.shell.command("cargo").current_dir(root).as_group();
     let ours = |name: &str| {
         name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_BIN_EXE_")
     };

@@ -34,6 +34,7 @@ use crate::error::{Context, Error, Result};
 use crate::oci::layer::{Entry, Layer, Limits};
 use crate::oci::layout::load_image;
 use crate::oci::{Digest, Image};
+use crate::shell::signals::hold;
 use crate::target::{Base, Platform};
 use crate::ui::{Ui, Verbosity};
 use tree::{Absent, Tree};
@@ -164,6 +165,7 @@ pub fn start(cx: &Cx, image: &ImageSource, options: &RunOptions) -> Result<Serve
 /// A second Ctrl-C kills it at once.
 pub fn run(cx: &Cx, image: &ImageSource, options: &RunOptions) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context(|| "cannot listen for signals")?;
+    let _hold = hold();
     let mut interrupted = move || signals.pending().next().is_some();
     let mut server = launch(cx, image, options)?;
     match server.wait_ready(options.wait, &mut interrupted)? {

@@ -12,6 +12,7 @@ use crate::cli::BootArgs;
 use crate::cx::Cx;
 use crate::error::{Context, Result};
 use crate::run::{ImageSource, STOP_LIMIT};
+use crate::shell::signals::hold;
 use crate::verb::{Outcome, policy};
 
 /// Runs the verb.
@@ -41,6 +42,7 @@ pub fn run(cx: &Cx, args: &BootArgs) -> Result<Outcome> {
     }
     let image = image_source(cx, args.base, args.platform)?;
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context(|| "cannot listen for signals")?;
+    let _hold = hold();
     let mut interrupted = move || signals.pending().next().is_some();
     if args.check {
         return check(cx, args, &image, &options, &mut interrupted);

@@ -18,6 +18,7 @@ mod provision;
 mod push;
 mod sizes;
 mod sqlite;
+pub mod stops;
 mod triples;
 pub mod whole;
 mod workflows;

@@ -14,6 +14,7 @@ use xtask::shell::{Command, Shell};
 
 use crate::require::require_program;
 
+use super::stops::ends_with_all_it_started;
 use super::{Workspace, code, fine, refused, snapshot};
 
 const IMAGE: [&str; 3] = ["image", "--platform", "linux/amd64"];
@@ -257,4 +258,10 @@ fn a_killed_run_leaves_nothing_that_the_next_would_trust() {
             .all(|file| found.contains(file)),
         "{found}"
     );
+}
+
+#[test]
+fn a_signal_ends_the_compilers_too() {
+    let Some(workspace) = built() else { return };
+    ends_with_all_it_started(&workspace.path("target/stops"), || run(&workspace, &IMAGE));
 }

@@ -13,7 +13,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("audit", "culprit elf isa target"),
     ("base", "audit cache cx deb elf error http oci policy publish registry shell source target toolchain ui"),
     ("boot", "base cache cx deb elf error oci policy run shell target toolchain ui"),
-    ("builder", "base cache compile context cx deb engine error oci plan policy sysroot ui"),
+    ("builder", "base cache compile context cx deb engine error oci plan policy shell sysroot ui"),
     ("cache", "error"),
     ("cli", "oci plan::StdChoice policy::BuilderChoice policy::SqliteChoice report::Bandwidth target"),
     ("compile", "attest cache culprit cx elf error plan shell target toolchain"),

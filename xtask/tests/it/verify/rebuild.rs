@@ -151,6 +151,10 @@ fn a_rebuild_is_equal_or_names_the_field_that_differs() {
         assert_eq!(said, format!("{} packages\n", names.len()));
     }
 
+    // The stand-in for cargo must not be taken for a file of this revision.
+    let above = workspace.path("target/stops");
+    crate::cli::stops::ends_with_all_it_started(&above, || xtask(&workspace, &["verify", "--rebuild", &source]));
+
     let epoch = git(&workspace.root, &["log", "-1", "--format=%ct"]);
     changed(&dir, &made, epoch.trim().parse().unwrap());
     let output = verify(&["--json", &source]);
