@@ -7,10 +7,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::build::{UNTRACKED, copied, quiet, whole};
 use super::figures::{Goal, Row, Unit, alternate};
 use super::{PLATFORM, elsewhere, timed};
+use crate::builder::here::Here;
+use crate::builder::image::network;
+use crate::cache::write_with_mode;
 use crate::cx::Cx;
 use crate::engine::Connection;
 use crate::engine::client::with_buildkit;
 use crate::error::{Context, Result};
+use crate::oci::layer::EntryKind;
 use crate::shell::Command;
 use crate::target::Base;
 
@@ -36,9 +40,10 @@ pub fn measure(cx: &Cx, runs: u16) -> Result<Vec<Row>> {
             )
         })
     };
-    if let Err(error) = Connection::from_environment() {
-        return Ok(nothing(error.to_string()).into());
-    }
+    let connection = match Connection::from_environment() {
+        Ok(connection) => connection,
+        Err(error) => return Ok(nothing(error.to_string()).into()),
+    };
     let docker = match with_buildkit(&cx.shell) {
         Ok(docker) => docker,
         Err(error) => return Ok(nothing(error.to_string()).into()),
@@ -47,7 +52,10 @@ pub fn measure(cx: &Cx, runs: u16) -> Result<Vec<Row>> {
         return Ok(nothing(UNTRACKED.to_owned()).into());
     };
     let there = elsewhere(cx, copy);
-    let (ours, theirs) = (whole(cx, &there, "docker"), plain(cx, &docker, &there.root));
+    let here = Here::read(None)?;
+    let network = network(&connection, &here)?;
+    like_here(&there.root, &here)?;
+    let (ours, theirs) = (whole(cx, &there, "docker"), plain(cx, &docker, &there.root, network));
     cx.ui.step(
         "Compiling",
         "in the builder and with docker build; the first time takes minutes",
@@ -99,8 +107,18 @@ fn goal(times: f64) -> Option<Goal> {
     Some(Goal::Relative { times, more: None })
 }
 
+/// Puts what commands need to get out where `cargo xtask` sends it: what the engine has built for the one it knows for the other.
+fn like_here(root: &Path, here: &Here) -> Result<()> {
+    for entry in here.entries("docker/host") {
+        if let EntryKind::File(bytes) = entry.kind {
+            write_with_mode(&root.join(&entry.path), &bytes, entry.mode)?;
+        }
+    }
+    Ok(())
+}
+
 /// `docker build` of the same image.
-fn plain(cx: &Cx, docker: &Path, root: &Path) -> Command {
+fn plain(cx: &Cx, docker: &Path, root: &Path, network: Option<&str>) -> Command {
     let mut command = cx
         .shell
         .command(docker)
@@ -116,9 +134,8 @@ fn plain(cx: &Cx, docker: &Path, root: &Path) -> Command {
         ])
         .arg(PLATFORM.to_string())
         .args(["--build-arg", &format!("BASE={}", Base::Scratch)]);
-    let bundle = Path::new("/etc/ssl/certs/ca-certificates.crt");
-    if bundle.is_file() {
-        command = command.arg("--secret").arg(format!("id=ca,src={}", bundle.display()));
+    if let Some(network) = network {
+        command = command.args(["--network", network]);
     }
     command.arg(".").current_dir(root)
 }
