@@ -208,6 +208,17 @@ pub fn inspect_file_with(bytes: &[u8], file: &str, platform: Platform, policy: &
     judge(bytes, file, platform, None, Origin::Given, &[], policy)
 }
 
+/// A member of a static library that is to be linked: the float ABI has to fit as well.
+pub fn inspect_member(
+    bytes: &[u8],
+    file: &str,
+    platform: Platform,
+    float_abi: Option<FloatAbi>,
+    policy: &CodePolicy,
+) -> Report {
+    judge(bytes, file, platform, float_abi, Origin::Given, &[], policy)
+}
+
 fn judge(
     bytes: &[u8],
     file: &str,

@@ -7,7 +7,7 @@ use crate::attest::bundled::Library;
 use crate::attest::purl;
 use crate::audit::accuse::CodePolicy;
 use crate::audit::parts::{Part, bitcode, parts};
-use crate::audit::{Report, inspect_with};
+use crate::audit::{Report, inspect_member};
 use crate::cx::Cx;
 use crate::elf::object_file::{text_of, undefined};
 use crate::error::{Context, Error, Result};
@@ -56,7 +56,7 @@ pub fn choose(cx: &Cx, policy: &Policy, plan: &Plan, mirror: Option<&str>, refre
         let bytes = fs::read(&found.archive).context(|| format!("cannot read {}", found.archive.display()))?;
         let name = found.archive.display().to_string();
         let members = members(&name, &bytes)?;
-        if !audited(cx, plan, &found, &members, target) {
+        if !audited(cx, policy, plan, &found, &members, target) {
             refused = true;
             continue;
         }
@@ -119,13 +119,16 @@ fn members<'a>(name: &str, bytes: &'a [u8]) -> Result<Vec<Part<'a>>> {
 }
 
 /// Whether the platform can execute every member. The first that it cannot is shown, with the number of others.
-fn audited(cx: &Cx, plan: &Plan, found: &Sqlite, members: &[Part<'_>], target: &Target) -> bool {
+fn audited(cx: &Cx, policy: &Policy, plan: &Plan, found: &Sqlite, members: &[Part<'_>], target: &Target) -> bool {
+    let code = CodePolicy {
+        allowed: policy.allowed(target.platform),
+        ..CodePolicy::default()
+    };
     let refused: Vec<Report> = members
         .iter()
         .map(|part| {
             let name = format!("libsqlite3.a({})", part.member.unwrap_or_default());
-            let code = CodePolicy::default();
-            inspect_with(part.bytes, &name, target.platform, target.float_abi, &[], &code)
+            inspect_member(part.bytes, &name, target.platform, target.float_abi, &code)
         })
         .filter(|report| !report.passed())
         .collect();
