@@ -44,3 +44,24 @@ pub fn list(
     };
     query.load(connection)
 }
+
+/// All posts and pages that are not in the trash, or those in one state, in the same order.
+pub fn kept(
+    connection: &mut SqliteConnection,
+    state: Option<State>,
+    before: Option<i64>,
+    limit: i64,
+) -> QueryResult<Vec<Post>> {
+    let query = posts::table
+        .filter(posts::id.lt(before.unwrap_or(i64::MAX)))
+        .filter(posts::deleted_at.is_null())
+        .order(posts::id.desc())
+        .limit(limit)
+        .select(Post::as_select())
+        .into_boxed::<diesel::sqlite::Sqlite>();
+    let query = match state {
+        None => query,
+        Some(state) => query.filter(posts::state.eq(state)),
+    };
+    query.load(connection)
+}

@@ -2,6 +2,8 @@
 
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
 use serde_json::Value;
 
 use super::address::Addresses;
@@ -9,9 +11,9 @@ use super::refusal::Refusal;
 use super::{Outcome, json};
 use crate::auth::bearer;
 use crate::auth::scope::Scope;
-use crate::db::models::Attached;
+use crate::db::models::{Attached, Post};
 use crate::db::queries::writing::Current;
-use crate::db::queries::{media, reading};
+use crate::db::queries::{media, posts, reading, shelves};
 use crate::domain::json::{Object, array, text};
 use crate::domain::{Content, Kind, State, Visibility};
 use crate::micropub::Properties;
@@ -21,6 +23,9 @@ use crate::startup::AppState;
 
 /// Tags that a program offers; more are typed.
 const MOST_TAGS: i64 = 1000;
+/// Posts in one list, if the program does not say how many it wants, and if it wants more.
+const LISTED: i64 = 20;
+const MOST_LISTED: i64 = 100;
 
 pub async fn answer(request: &HttpRequest, state: &AppState) -> Outcome {
     let program = bearer::program_of(request, None).await?;
@@ -41,14 +46,15 @@ pub async fn answer(request: &HttpRequest, state: &AppState) -> Outcome {
         "source" => {
             // It may be a draft, or for the owner's eyes.
             program.needs(Scope::Read).or_else(|_| program.needs(Scope::Update))?;
-            let url = query.get("url").filter(|url| !url.is_empty());
-            let url = url.ok_or_else(|| Refusal::invalid("url is missing: the address of the post"))?;
             let wanted: Vec<String> = query
                 .fields()
                 .filter(|(name, _)| matches!(*name, "properties" | "properties[]"))
                 .map(|(_, value)| value.to_owned())
                 .collect();
-            source(state, &addresses, url, &wanted).await?
+            match query.get("url").filter(|url| !url.is_empty()) {
+                Some(url) => source(state, &addresses, url, &wanted).await?,
+                None => list(state, &addresses, &query, &wanted).await?,
+            }
         }
         _ => {
             let text = "q is config, source, syndicate-to, category or channel";
@@ -86,28 +92,80 @@ fn channels() -> String {
     array([channel(POSTS, "Posts"), channel(PAGES, "Static pages")])
 }
 
+/// One post as it was written, whoever may see it.
 async fn source(state: &AppState, addresses: &Addresses, url: &str, wanted: &[String]) -> Result<String, Refusal> {
     let (names, url) = (addresses.clone(), url.to_owned());
     let found = state
         .db
-        .read(move |connection| {
-            let Some(post) = names.post(connection, &url)? else {
-                return Ok(None);
-            };
-            let attached = media::of_post(connection, post.id)?;
-            let before = match post.reply_to {
-                Some(id) => crate::db::queries::posts::find(connection, id)?,
-                None => None,
-            };
-            Ok(Current::load(connection, post.id)?.map(|current| (current, attached, before)))
+        .read(move |connection| match names.post(connection, &url)? {
+            Some(post) => written(connection, &names, post),
+            None => Ok(None),
         })
         .await?;
-    let (current, attached, before) =
-        found.ok_or_else(|| Refusal::invalid("url: there is no such post on this blog"))?;
-    let mut properties = properties_of(&current, &attached, addresses, true);
-    if let Some(before) = before {
-        properties.set("in-reply-to", vec![addresses.of_post(&before).into()]);
-    }
+    let properties = found.ok_or_else(|| Refusal::invalid("url: there is no such post on this blog"))?;
+    Ok(item(properties, wanted))
+}
+
+/// The posts that are not in the trash, from the last made to the first, a page at a time (the extension "Query for Post
+/// List": `limit`, `after`, `post-status`; `paging` says what `after` is on the next page).
+async fn list(state: &AppState, addresses: &Addresses, query: &Form, wanted: &[String]) -> Result<String, Refusal> {
+    let number = |name: &str| match query.get(name).filter(|text| !text.is_empty()) {
+        None => Ok(None),
+        Some(text) => match text.parse::<i64>() {
+            Ok(number) if number > 0 => Ok(Some(number)),
+            _ => Err(Refusal::invalid(format!("{name} is a number from 1 on"))),
+        },
+    };
+    let limit = number("limit")?.unwrap_or(LISTED).min(MOST_LISTED);
+    let after = number("after")?;
+    let wanted_state = match query.get("post-status").filter(|word| !word.is_empty()) {
+        None => None,
+        Some(word) => {
+            let problem = || Refusal::invalid("post-status is draft, scheduled or published");
+            Some(State::parse(word).ok_or_else(problem)?)
+        }
+    };
+    let names = addresses.clone();
+    let (items, last) = state
+        .db
+        .read(move |connection| {
+            let mut posts = shelves::kept(connection, wanted_state, after, limit + 1)?;
+            let more = i64::try_from(posts.len()).is_ok_and(|found| found > limit);
+            if more {
+                posts.pop();
+            }
+            let last = posts.last().filter(|_| more).map(|post| post.id);
+            let items = posts
+                .into_iter()
+                .filter_map(|post| written(connection, &names, post).transpose())
+                .collect::<Result<Vec<_>, _>>()?;
+            Ok((items, last))
+        })
+        .await?;
+    let items = array(items.into_iter().map(|properties| item(properties, wanted)));
+    let paging = last.map_or_else(Object::new, |last| Object::new().text("after", &last.to_string()));
+    Ok(Object::new().raw("items", &items).raw("paging", &paging.end()).end())
+}
+
+/// The properties of a post, and which one it answers.
+fn written(connection: &mut SqliteConnection, addresses: &Addresses, post: Post) -> QueryResult<Option<Properties>> {
+    let attached = media::of_post(connection, post.id)?;
+    let before = match post.reply_to {
+        Some(id) => posts::find(connection, id)?,
+        None => None,
+    };
+    let current = Current::load(connection, post.id)?;
+    Ok(current.map(|current| {
+        let mut properties = properties_of(&current, &attached, addresses, true);
+        if let Some(before) = before {
+            properties.set("in-reply-to", vec![addresses.of_post(&before).into()]);
+        }
+        properties
+    }))
+}
+
+/// `wanted`: the properties that were asked for; none means all.
+fn item(properties: Properties, wanted: &[String]) -> String {
     let shown = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
     let mut object = Object::new();
     for (name, values) in properties.into_pairs() {
@@ -123,7 +181,7 @@ async fn source(state: &AppState, addresses: &Addresses, url: &str, wanted: &[St
     } else {
         all
     };
-    Ok(all.raw("properties", &properties).end())
+    all.raw("properties", &properties).end()
 }
 
 /// A post as a program would have sent it. `whole`: with what only the blog can say, and with the tags of the text.

@@ -118,8 +118,104 @@ fn what_programs_ask() {
     let reader = Client::new(&app, &["read"]);
     let post = reader.get("q=source&url=http://reader.onion/posts/2");
     assert_eq!(post["properties"]["content"], json!(["x"]));
-    for query in ["", "q=", "q=all", "q=source", "q=source&url=/posts/9"] {
+    for query in ["", "q=", "q=all", "q=source&url=/posts/9"] {
         let answer = reader.send("GET", &format!("/micropub?{query}"), &[], b"");
         assert_eq!(error(&answer).0, 400, "{query}");
     }
+}
+
+/// The list of a program that edits: drafts and private posts, a page at a time, nothing of the trash.
+#[test]
+fn a_program_lists_what_there_is() {
+    let app = TestApp::start();
+    let client = Client::new(&app, &["create", "delete", "read"]);
+    for n in 1..=5 {
+        let status = if n == 3 { "draft" } else { "published" };
+        let visibility = if n == 4 { "private" } else { "public" };
+        let fields = [
+            ("content", format!("number {n} #tag")),
+            ("post-status", status.to_owned()),
+            ("visibility", visibility.to_owned()),
+        ];
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        assert_eq!(client.form(&fields).status, 201);
+    }
+    client.form(&[
+        ("h", "entry"),
+        ("content", "a page"),
+        ("name", "About"),
+        ("mp-channel", "pages"),
+        ("mp-slug", "about"),
+    ]);
+    client.form(&[("h", "entry"), ("content", "and on"), ("in-reply-to", "/posts/5")]);
+    assert_eq!(client.form(&[("action", "delete"), ("url", "/posts/2")]).status, 204);
+    let texts = |list: &serde_json::Value| -> Vec<String> {
+        let items = list["items"].as_array().unwrap().iter();
+        items
+            .map(|item| item["properties"]["content"][0].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let all = client.get("q=source");
+    assert_eq!(
+        texts(&all),
+        [
+            "and on",
+            "a page",
+            "number 5 #tag",
+            "number 4 #tag",
+            "number 3 #tag",
+            "number 1 #tag"
+        ]
+    );
+    assert_eq!(all["paging"], json!({}));
+    let item = &all["items"][0];
+    assert_eq!(item["type"], json!(["h-entry"]));
+    assert_eq!(
+        item["properties"]["in-reply-to"][0],
+        format!("http://{}/posts/5", app.address)
+    );
+    assert_eq!(item["properties"]["url"][0], format!("http://{}/posts/7", app.address));
+    assert_eq!(all["items"][4]["properties"]["post-status"], json!(["draft"]));
+    assert_eq!(all["items"][3]["properties"]["visibility"], json!(["private"]));
+
+    // A page at a time; what is made meanwhile moves nothing.
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = client.get(&format!("q=source&limit=2{after}"));
+        assert!(page["items"].as_array().unwrap().len() <= 2);
+        seen.extend(texts(&page));
+        client.form(&[("content", &format!("later {}", seen.len()))]);
+        match page["paging"]["after"].as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, texts(&all));
+    assert_eq!(texts(&client.get("q=source&post-status=draft")), ["number 3 #tag"]);
+    assert_eq!(texts(&client.get("q=source&post-status=scheduled")), [""; 0]);
+    let published = texts(&client.get("q=source&post-status=published&limit=1000"));
+    assert!(published.contains(&"a page".to_owned()) && !published.contains(&"number 3 #tag".to_owned()));
+    let some = client.get("q=source&limit=1&properties[]=category&properties[]=url&after=6");
+    let properties = json!({"category": ["tag"], "url": [format!("http://{}/posts/5", app.address)]});
+    assert_eq!(
+        some,
+        json!({"items": [{"properties": properties}], "paging": {"after": "5"}})
+    );
+    assert_eq!(client.get("q=source&after=1"), json!({"items": [], "paging": {}}));
+
+    for query in [
+        "limit=0",
+        "limit=-1",
+        "limit=x",
+        "after=0",
+        "after=http://x",
+        "post-status=gone",
+    ] {
+        let answer = client.send("GET", &format!("/micropub?q=source&{query}"), &[], b"");
+        let (status, kind, words) = error(&answer);
+        assert_eq!((status, kind.as_str()), (400, "invalid_request"), "{query}");
+        assert!(words.contains(query.split('=').next().unwrap()), "{words}");
+    }
+    let poster = Client::new(&app, &["create"]);
+    assert_eq!(error(&poster.send("GET", "/micropub?q=source", &[], b"")).0, 403);
 }
