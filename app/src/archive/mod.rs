@@ -62,6 +62,39 @@ impl Archive {
         })
     }
 
+    /// A zip inside this archive, copied into `file`, which should have no name: from there it can be read in any order.
+    /// It is as little trusted as one that was named, and zips inside of it stay what they are.
+    pub fn inner(&self, name: &str, mut file: File) -> Result<Self, Failure> {
+        let label = format!("{}: {name}", self.label);
+        std::io::copy(&mut self.read(name)?, &mut file).map_err(|error| {
+            Failure::usage(
+                format!("cannot unpack {label}: {error}"),
+                "there must be room for it beside the database while the import runs",
+            )
+        })?;
+        let unzip = Unzip::open(file).map_err(|error| {
+            Failure::usage(
+                format!("{label}: {error}"),
+                "download the archive again, or unpack it and take this file out",
+            )
+        })?;
+        Ok(Self {
+            label,
+            kind: Kind::Zip(unzip),
+            root: String::new(),
+        })
+    }
+
+    /// What to do when what should be here is not: most of all when it was packed twice.
+    pub fn hint_beside(&self, otherwise: &str) -> String {
+        let files = self.files("").unwrap_or_default();
+        let zip = files.iter().find(|name| is_zip(name));
+        zip.map_or_else(
+            || otherwise.to_owned(),
+            |zip| format!("it has {zip} in it: unpack that one and name it; {otherwise}"),
+        )
+    }
+
     pub fn label(&self) -> &str {
         &self.label
     }
@@ -205,6 +238,14 @@ impl Archive {
             "put the file itself there: links could lead to anything on this machine",
         )
     }
+}
+
+/// Whether a name says that the file is a zip.
+pub fn is_zip(name: &str) -> bool {
+    name.len() > 4
+        && name
+            .get(name.len() - 4..)
+            .is_some_and(|end| end.eq_ignore_ascii_case(".zip"))
 }
 
 /// Whether a name stays inside its tree on every system.

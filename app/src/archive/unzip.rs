@@ -54,6 +54,19 @@ impl Unzip {
                 return bad(format!("the zip has {name:?} twice"));
             }
         }
+        // What stands behind the last file is one more that nobody would see, or no list at all.
+        if list.read(&mut [0])? != 0 {
+            return bad(format!(
+                "the list of the zip is longer than the {count} files that it speaks of"
+            ));
+        }
+        // Many small files are a bomb as well as a large one.
+        let unpacked = entries
+            .values()
+            .fold(0, |sum: u64, entry| sum.saturating_add(entry.size));
+        if unpacked > SMALL && unpacked / MOST_RATIO > length {
+            return bad(format!("the zip unpacks from {length} to {unpacked} bytes: a zip bomb"));
+        }
         // Files that share their bytes are how a small zip becomes a large one.
         let mut places: Vec<(u64, u64)> = entries.values().map(|e| (e.header, e.packed)).collect();
         places.sort_unstable();
@@ -135,13 +148,13 @@ fn find_list(file: &File, length: u64) -> Result<(u64, u64, u64)> {
 /// One row of the list; `None` for a directory.
 fn read_entry(list: &mut impl Read) -> Result<Option<(String, Entry)>> {
     let mut fixed = [0; 46];
-    list.read_exact(&mut fixed)?;
+    list.read_exact(&mut fixed).map_err(too_short)?;
     if fixed[..4] != *b"PK\x01\x02" {
         return Err(damaged());
     }
     let mut take = |length: u16| -> Result<Vec<u8>> {
         let mut bytes = vec![0; usize::from(length)];
-        list.read_exact(&mut bytes)?;
+        list.read_exact(&mut bytes).map_err(too_short)?;
         Ok(bytes)
     };
     let name = take(u16_at(&fixed, 28)?)?;
@@ -276,6 +289,16 @@ fn u32_at(bytes: &[u8], at: usize) -> Result<u32> {
 fn u64_at(bytes: &[u8], at: usize) -> Result<u64> {
     let eight = bytes.get(at..at + 8).and_then(|eight| eight.try_into().ok());
     eight.map(u64::from_le_bytes).ok_or_else(damaged)
+}
+
+fn too_short(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::UnexpectedEof => Error::new(
+            ErrorKind::InvalidData,
+            "the zip lists fewer files than it speaks of: it is damaged or was not downloaded whole",
+        ),
+        _ => error,
+    }
 }
 
 fn damaged() -> Error {

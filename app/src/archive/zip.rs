@@ -306,6 +306,30 @@ mod tests {
     }
 
     #[test]
+    fn lists_that_lie_about_their_length_are_refused() {
+        let bytes = made(&[("aa", b"xyz", false), ("bb", b"xyz", false)]);
+        let record = bytes.windows(4).rposition(|four| four == b"PK\x06\x06").unwrap();
+        let counted = |count: u64| {
+            let mut other = bytes.clone();
+            for at in [24, 32] {
+                other[record + at..record + at + 8].copy_from_slice(&count.to_le_bytes());
+            }
+            refused(&other)
+        };
+        assert_eq!(counted(2), "");
+        for (count, words) in [
+            (0, "longer than the 0 files"),
+            (1, "longer than the 1 files"),
+            (3, "fewer files"),
+            (999_999, "fewer files"),
+            (1_000_001, "more than 1000000"),
+            (u64::MAX, "more than 1000000"),
+        ] {
+            assert!(counted(count).contains(words), "{count}: {}", counted(count));
+        }
+    }
+
+    #[test]
     fn bombs_are_refused() {
         struct Zeros(u64);
         impl Read for Zeros {
@@ -324,6 +348,13 @@ mod tests {
         let bytes = made(&[("aa", b"xyz", false), ("bb", b"xyz", false)]);
         let second = bytes.windows(4).rposition(|four| four == b"PK\x03\x04").unwrap() as u64;
         assert!(refused(&patched(&bytes, &second.to_le_bytes(), &0_u64.to_le_bytes())).contains("overlap"));
+
+        // Many small files: none of them is one alone.
+        let mut zip = Zip::new(Vec::new());
+        for n in 0..5 {
+            zip.add(&n.to_string(), &mut Zeros(60 << 20), true).unwrap();
+        }
+        assert!(refused(&zip.finish().unwrap()).contains("the zip unpacks from"));
 
         // A file that is longer than it says.
         let text = [b'x'; 4000];

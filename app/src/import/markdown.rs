@@ -48,7 +48,7 @@ pub fn run(
     if files.is_empty() {
         return Err(Failure::usage(
             format!("{} has no .md files in it", archive.label()),
-            "name the directory with the posts",
+            &archive.hint_beside("name the directory with the posts"),
         ));
     }
     let mut reading = Reading {

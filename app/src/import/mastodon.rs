@@ -67,7 +67,7 @@ pub fn run(
     if !archive.enter(&[OUTBOX])? {
         return Err(Failure::usage(
             format!("{} is no archive of Mastodon: it has no {OUTBOX}", archive.label()),
-            "unpack the .tar.gz and name the directory that has outbox.json in it",
+            &archive.hint_beside("unpack the .tar.gz and name the directory that has outbox.json in it"),
         ));
     }
     let failed = |error: ElementError| {

@@ -37,7 +37,7 @@ pub fn run(archive: &mut Archive, target: &mut Target<'_>, pictures: &Pictures) 
     if !archive.enter(&[FILE])? {
         return Err(Failure::usage(
             format!("{} is no export of a blog: it has no {FILE}", archive.label()),
-            "name what `blog export --format jsonl` wrote; `blog import markdown` reads Markdown",
+            &archive.hint_beside("name what `blog export --format jsonl` wrote; `blog import markdown` reads Markdown"),
         ));
     }
     // Read to the end first: what is damaged stops the import before anything is written.

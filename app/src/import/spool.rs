@@ -32,6 +32,23 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
+/// A file without a name, to be read and written.
+pub fn unnamed(directory: &Path) -> io::Result<File> {
+    let name = random::bytes::<8>().map_err(|error| io::Error::other(error.to_string()))?;
+    let path = directory.join(format!("{TEMPORARY}{}", hex::encode(&name)));
+    let mut options = OpenOptions::new();
+    let file = options
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)?;
+    // For a moment it has a name. Locked, so that no other import takes it for left over.
+    file.try_lock()?;
+    remove(&path)?;
+    Ok(file)
+}
+
 #[derive(Debug)]
 pub struct Spool {
     file: File,
@@ -50,20 +67,8 @@ impl Spool {
     /// In `directory`, which has room for what will be imported anyway.
     pub fn create(directory: &Path) -> io::Result<Self> {
         sweep(directory)?;
-        let name = random::bytes::<8>().map_err(|error| io::Error::other(error.to_string()))?;
-        let path = directory.join(format!("{TEMPORARY}{}", hex::encode(&name)));
-        let mut options = OpenOptions::new();
-        let file = options
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)?;
-        // For a moment it has a name. Locked, so that no other import takes it for left over.
-        file.try_lock()?;
-        remove(&path)?;
         Ok(Self {
-            file,
+            file: unnamed(directory)?,
             length: 0,
             buffer: Vec::new(),
         })

@@ -86,7 +86,8 @@ pub fn collect(
     if !found {
         return Err(Failure::usage(
             format!("{} is no archive of X: it has no data/tweets.js", archive.label()),
-            "name the zip as it was downloaded, or the directory that has `Your archive.html` in it",
+            &archive
+                .hint_beside("name the zip as it was downloaded, or the directory that has `Your archive.html` in it"),
         ));
     }
     let place = if archive.files("data/")?.is_empty() {
@@ -238,7 +239,7 @@ fn each(
     Ok(())
 }
 
-fn spool_failed(error: std::io::Error) -> Failure {
+pub fn spool_failed(error: std::io::Error) -> Failure {
     Failure::usage(
         format!("cannot put posts aside beside the database: {error}"),
         "the import needs as much room there as the archive's tweets.js has",

@@ -14,8 +14,9 @@ use serde_json::Value;
 
 use super::incoming::Incoming;
 use super::pictures::Pictures;
+use super::spool;
 use super::{BATCH, BatchError, NO_ALT, Target, markdown_text};
-use crate::archive::Archive;
+use crate::archive::{self, Archive};
 use crate::cli::Failure;
 use crate::db::queries::transfer::{self, MediaRow, Place};
 use crate::domain::{Stamp, Visibility};
@@ -34,6 +35,9 @@ pub struct Options {
     pub replies: bool,
     pub visibility: Visibility,
 }
+
+/// Where images lie, by vintage.
+const MEDIA: [&str; 3] = ["data/tweets_media/", "data/tweet_media/", "tweet_media/"];
 
 type Reason = (&'static str, &'static str);
 const RETWEET: Reason = ("retweet", "reposts of others; --include-retweets takes them along");
@@ -78,11 +82,34 @@ enum Fate {
 /// What every post is looked at with.
 struct Import<'a> {
     archive: &'a Archive,
+    /// Archives of 2018 and 2019 have their images in a zip of its own.
+    albums: Vec<Album>,
     pictures: &'a Pictures,
     options: Options,
     all: Collected,
     /// Imported before.
     known: HashMap<u64, Place>,
+}
+
+/// A zip with images, and the directories in it where they lie.
+struct Album {
+    archive: Archive,
+    places: Vec<String>,
+}
+
+fn albums(archive: &Archive, directory: &Path) -> Result<Vec<Album>, Failure> {
+    let mut albums = Vec::new();
+    for place in MEDIA {
+        let files = archive.files(place)?;
+        for name in files.iter().filter(|name| archive::is_zip(name)) {
+            let file = spool::unnamed(directory).map_err(collect::spool_failed)?;
+            let archive = archive.inner(&format!("{place}{name}"), file)?;
+            let mut places = vec![String::new()];
+            places.extend(archive.directories("")?.into_iter().map(|name| format!("{name}/")));
+            albums.push(Album { archive, places });
+        }
+    }
+    Ok(albums)
 }
 
 /// Imports the archive. `directory` is where the database lies; the file with the posts is put beside it.
@@ -101,6 +128,7 @@ pub fn run(
     })
     .map_err(super::read_failed)?;
     let import = Import {
+        albums: albums(archive, directory)?,
         archive,
         pictures,
         options,
@@ -213,24 +241,30 @@ impl Import<'_> {
                 continue;
             }
             let file = format!("{}-{}", tweet.id, media.file);
-            let mut found = None;
-            for place in ["data/tweets_media/", "data/tweet_media/", "tweet_media/"] {
-                let name = format!("{place}{file}");
-                if self.archive.has(&name)? {
-                    found = Some(name);
-                    break;
-                }
-            }
-            let Some(name) = found else {
+            let Some((archive, name)) = self.image(&file)? else {
                 target.report.leave_out(MISSING, file);
                 continue;
             };
-            match self.pictures.take(self.archive, &name, target.now)? {
+            match self.pictures.take(archive, &name, target.now)? {
                 Ok(row) => shown.push((media, row)),
                 Err(why) => target.report.leave_out(REFUSED, format!("{file}: {why}")),
             }
         }
         Ok(shown)
+    }
+
+    /// The archive that has this file, and its name there.
+    fn image(&self, file: &str) -> Result<Option<(&Archive, String)>, Failure> {
+        let own = MEDIA.iter().map(|place| (self.archive, *place));
+        let inner = self.albums.iter();
+        let inner = inner.flat_map(|album| album.places.iter().map(|place| (&album.archive, place.as_str())));
+        for (archive, place) in own.chain(inner) {
+            let name = format!("{place}{file}");
+            if archive.has(&name)? {
+                return Ok(Some((archive, name)));
+            }
+        }
+        Ok(None)
     }
 }
 

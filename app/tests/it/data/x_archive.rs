@@ -438,6 +438,78 @@ fn hostile_archives_are_refused() {
     assert_eq!(reason(&report, "left_out", "refused-image")["count"], 1);
 }
 
+/// In 2018 and 2019 the images were in a zip of their own inside the zip.
+#[test]
+fn a_zip_in_a_zip() {
+    let post = |n: u64, file: &str| {
+        let photo = photo("https://t.co/p", file, Some("seen"));
+        tweet(n, "x https://t.co/p", json!({"extended_entities": {"media": [photo]}}))
+    };
+    let posts = [post(3, "C.png"), post(2, "B.png"), post(1, "A.png")];
+    let posts = script("tweet", 0, &posts);
+    let place = Place::new();
+    let inner = |files: &[(&str, &[u8])]| {
+        zip(&place.path("inner.zip"), files);
+        std::fs::read(place.path("inner.zip")).unwrap()
+    };
+    let (name, below) = (format!("{}-A.png", id(1)), format!("tweet_media/{}-B.png", id(2)));
+    let album = inner(&[(&name, &png(1)), (&below, &png(2)), ("more.zip", b"PK\x05\x06")]);
+    let third = format!("tweet_media/{}-C.png", id(3));
+    zip(
+        &place.path("old.zip"),
+        &[
+            ("tweet.js", posts.as_bytes()),
+            ("tweet_media/tweet-media.ZIP", &album),
+            (&third, &png(3)),
+        ],
+    );
+    let dry = place.json(&["import", "x-archive", "old.zip", "--dry-run"]);
+    assert_eq!((&dry["imported"], &dry["images"]), (&json!(3), &json!(3)), "{dry:#}");
+    let report = place.json(&["import", "x-archive", "old.zip"]);
+    assert_eq!(
+        (&report["imported"], &report["images"]),
+        (&json!(3), &json!(3)),
+        "{report:#}"
+    );
+    assert_eq!(place.sql("SELECT count(*) || '' AS value FROM post_media"), ["3"]);
+    let after = std::fs::read_dir(place.directory.path()).unwrap();
+    let left = after.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with('.'));
+    assert_eq!(left.count(), 0, "what was unpacked is gone");
+
+    // Bombs inside, and what is no zip: refused by name, before anything is written.
+    let there = Place::new();
+    let bomb = inner(&[("a.png", &vec![0; 100 << 20])]);
+    for (content, word) in [
+        (&bomb[..], "zip bomb"),
+        (b"PK", "neither a directory nor a zip"),
+        (&album[..200], "zip"),
+    ] {
+        let files = [("tweet.js", posts.as_bytes()), ("tweet_media/x.zip", content)];
+        zip(&there.path("bad.zip"), &files);
+        let said = there.blog(&["import", "x-archive", "bad.zip"]);
+        assert_eq!(said.code, 2, "{said:?}");
+        assert!(
+            said.err.contains("bad.zip: tweet_media/x.zip") && said.err.contains(word),
+            "{}",
+            said.err
+        );
+        assert_eq!(there.sql("SELECT count(*) || '' AS value FROM posts"), ["0"]);
+    }
+
+    // The whole packed twice: it is said what to do.
+    let whole = std::fs::read(place.path("old.zip")).unwrap();
+    zip(&place.path("twice.zip"), &[("twitter-2019.zip", &whole)]);
+    for kind in ["x-archive", "mastodon", "export", "markdown"] {
+        let said = place.blog(&["import", kind, "twice.zip"]);
+        assert_eq!(said.code, 2);
+        assert!(
+            said.err.contains("it has twitter-2019.zip in it: unpack that one"),
+            "{}",
+            said.err
+        );
+    }
+}
+
 #[test]
 fn older_archives_have_other_names() {
     let place = Place::new();
