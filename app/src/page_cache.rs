@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::{Stamp, hex};
 
-/// For all kept answers together; then all of them go.
+/// For all kept answers together; then those go that nobody has asked for again.
 const MOST_BYTES: usize = 1024 * 1024;
 /// A smaller answer fits into one or two packets anyway.
 const WORTH_COMPRESSING: usize = 900;
@@ -166,16 +166,42 @@ struct Kept {
     /// The state of the database that they show; see `Db::generation`.
     generation: u64,
     bytes: usize,
-    pages: HashMap<String, Arc<Page>>,
+    pages: HashMap<String, One>,
+}
+
+#[derive(Debug)]
+struct One {
+    page: Arc<Page>,
+    /// Since there was last need of room.
+    asked_again: bool,
+}
+
+impl Kept {
+    /// Lets go of what was asked for once. So somebody who walks through the whole blog, or makes addresses up, takes
+    /// nothing from those who read what everybody reads.
+    fn make_room(&mut self) {
+        self.pages.retain(|_, one| std::mem::take(&mut one.asked_again));
+        self.bytes = self.pages.values().map(|one| one.page.size()).sum();
+        if self.bytes > MOST_BYTES / 2 {
+            self.empty();
+        }
+    }
+
+    fn empty(&mut self) {
+        self.pages = HashMap::new();
+        self.bytes = 0;
+    }
 }
 
 impl PageCache {
     pub fn get(&self, generation: u64, key: &str) -> Option<Arc<Page>> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.generation != generation {
             return None;
         }
-        kept.pages.get(key).cloned()
+        let one = kept.pages.get_mut(key)?;
+        one.asked_again = true;
+        Some(one.page.clone())
     }
 
     /// `generation`: what it was before the page was made. A page that was overtaken by a change is not kept.
@@ -184,14 +210,20 @@ impl PageCache {
         if kept.generation > generation || page.size() > MOST_BYTES / 4 {
             return;
         }
-        if kept.generation != generation || kept.bytes + page.size() > MOST_BYTES {
-            kept.pages = HashMap::new();
-            kept.bytes = 0;
+        if kept.generation != generation {
+            kept.empty();
             kept.generation = generation;
         }
+        if kept.bytes + page.size() > MOST_BYTES {
+            kept.make_room();
+        }
         kept.bytes += page.size();
-        if let Some(replaced) = kept.pages.insert(key, page) {
-            kept.bytes -= replaced.size();
+        let one = One {
+            page,
+            asked_again: false,
+        };
+        if let Some(replaced) = kept.pages.insert(key, one) {
+            kept.bytes -= replaced.page.size();
         }
     }
 }
@@ -262,6 +294,23 @@ mod tests {
         assert!(cache.get(1, "a").is_none());
         cache.put(1, "late".to_owned(), Arc::new(page("old")));
         assert!(cache.get(2, "late").is_none() && cache.get(2, "b").is_some());
+    }
+
+    #[test]
+    fn what_is_asked_for_again_stays() {
+        let cache = PageCache::default();
+        let text = "x".repeat(30_000);
+        cache.put(1, "/".to_owned(), Arc::new(page(&text)));
+        for n in 0..200 {
+            assert!(cache.get(1, "/").is_some(), "{n}");
+            cache.put(1, format!("/posts/{n}"), Arc::new(page(&text)));
+        }
+        assert!(cache.get(1, "/posts/0").is_none());
+        // Not for ever, when nobody asks.
+        for n in 0..200 {
+            cache.put(1, format!("/posts/{n}"), Arc::new(page(&text)));
+        }
+        assert!(cache.get(1, "/").is_none());
     }
 
     #[test]

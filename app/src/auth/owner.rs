@@ -25,9 +25,9 @@ type Extraction<T> = Pin<Box<dyn Future<Output = Result<T, AppError>>>>;
 #[derive(Debug, Clone)]
 pub struct Owner(pub Token, pub Choice);
 
-/// Anybody, for pages that only look different to the owner. The last is the query without the language.
+/// Anybody, for pages that only look different to the owner.
 #[derive(Debug)]
-pub struct Visitor(pub Option<Owner>, pub Choice, pub String);
+pub struct Visitor(pub Option<Owner>, pub Choice);
 
 /// A form the owner sent, from one of our pages: session and token are checked before a handler sees it.
 #[derive(Debug)]
@@ -70,16 +70,6 @@ async fn owner_of(request: &HttpRequest) -> Result<Option<Owner>, AppError> {
     Ok(Some(Owner(token, choice(request))))
 }
 
-/// The query as it was sent, without what chooses the language, and only as long as one that a person makes.
-fn here(request: &HttpRequest) -> String {
-    let query = request.query_string();
-    let parts = query
-        .split('&')
-        .filter(|part| !part.is_empty() && !part.starts_with("lang="));
-    let here = parts.collect::<Vec<_>>().join("&");
-    if here.len() > 1000 { String::new() } else { here }
-}
-
 /// What was typed, for the page that says why it was not taken.
 fn given_back(request: &HttpRequest, form: &Form, owner: Option<&Owner>) -> GivenBack {
     let text = form.get("body").unwrap_or_default().to_owned();
@@ -107,7 +97,7 @@ impl FromRequest for Visitor {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
-        Box::pin(async move { Ok(Self(owner_of(&request).await?, choice(&request), here(&request))) })
+        Box::pin(async move { Ok(Self(owner_of(&request).await?, choice(&request))) })
     }
 }
 

@@ -10,7 +10,7 @@ use askama::Template;
 use super::style;
 use crate::auth::{Owner, Visitor};
 use crate::db::queries::reading::MenuItem;
-use crate::domain::Zone;
+use crate::domain::{Cursor, Zone};
 use crate::error::AppError;
 use crate::listen::Audience;
 use crate::startup::AppState;
@@ -30,8 +30,9 @@ pub struct Shell<'a> {
     /// Whether there is a place to sign in at, and somebody who might.
     pub signs_in: bool,
     pub choice: Choice,
-    /// The query of this page without its language, for the links to the other languages. None: no such links.
-    pub here: Option<&'a str>,
+    /// What this page has of its query besides the language, for the links to the other languages. Whatever else a reader
+    /// sent is not in it, so that it makes no other page. None: no such links.
+    pub here: Option<String>,
     pub menu: Arc<Vec<MenuItem>>,
     pub words: &'static Words,
     /// What times are shown in.
@@ -45,14 +46,20 @@ impl<'a> Shell<'a> {
     }
 
     /// For a page that everybody may see.
-    pub fn visitor(state: &'a AppState, visitor: &'a Visitor) -> Self {
+    pub fn visitor(state: &'a AppState, visitor: &Visitor) -> Self {
         let mut shell = Self::new(state, visitor.0.as_ref(), visitor.1);
-        shell.here = Some(&visitor.2);
+        shell.here = Some(String::new());
         shell
     }
 
+    /// The same for a page that begins somewhere in a list.
+    pub fn from(mut self, before: Option<Cursor>) -> Self {
+        self.here = Some(before.map_or_else(String::new, |before| format!("before={before}")));
+        self
+    }
+
     /// The same with the menu of static pages.
-    pub fn reading(state: &'a AppState, visitor: &'a Visitor, menu: Arc<Vec<MenuItem>>) -> Self {
+    pub fn reading(state: &'a AppState, visitor: &Visitor, menu: Arc<Vec<MenuItem>>) -> Self {
         let mut shell = Self::visitor(state, visitor);
         shell.menu = menu;
         shell
@@ -86,7 +93,7 @@ impl<'a> Shell<'a> {
 
     /// This page in another language.
     pub fn switch(&self, lang: &Lang) -> String {
-        let here = self.here.unwrap_or_default();
+        let here = self.here.as_deref().unwrap_or_default();
         let join = if here.is_empty() { "" } else { "&" };
         format!("?{here}{join}lang={}", lang.code())
     }

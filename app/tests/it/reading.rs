@@ -154,6 +154,60 @@ fn pages_with_the_owners_token_are_kept_nowhere() {
     }
 }
 
+/// Otherwise anybody could empty what is kept, by asking for one page under many addresses.
+#[test]
+fn what_is_no_parameter_of_a_page_makes_no_other_page() {
+    let app = TestApp::start();
+    let mut owner = app.owner();
+    write(&mut owner, "text #Tag");
+    let date = owner.get("/posts/1").body;
+    let date = date.split("datetime=\"").nth(1).unwrap()[..10].replace('-', "/");
+    let mut reader = app.reader();
+    let mut same = |path: &str, other: &str| {
+        let (one, two) = (reader.get(path), reader.get(other));
+        assert_eq!((one.status, two.status), (200, 200), "{other}");
+        assert_eq!(one.body, two.body, "{other}");
+        assert_eq!(one.header("etag"), two.header("etag"), "{other}");
+    };
+    for path in [
+        "/",
+        "/posts/1",
+        "/tags",
+        "/tags/tag",
+        "/archive",
+        "/feed.atom",
+        "/tags/tag/feed.rss",
+    ] {
+        for unknown in [
+            "x=1",
+            "x",
+            "&&",
+            "utm_source=feed&x=%22",
+            "q=text",
+            "lang=xx",
+            "Before=0-1",
+        ] {
+            same(path, &format!("{path}?{unknown}"));
+        }
+    }
+    let day = format!("/{date}");
+    same(&day, &format!("{day}?x=1"));
+    same("/?before=99999999999-1", "/?x=1&before=099999999999-01&before=1-1");
+    same("/?lang=ja", "/?a=b&lang=ja&lang=en");
+    same("/posts/1", "/posts/1?before=0-1");
+    same("/tags/tag/feed.atom", "/tags/TAG/feed.atom");
+    same("/search?q=te+xt", "/search?x=1&q=te%20xt");
+    // What is one is carried to the other language.
+    let links = |body: &str| -> Vec<String> {
+        let links = body.split("href=\"?").skip(1);
+        links.map(|link| link.split('"').next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(links(&reader.get("/?x=1").body), ["lang=ja"]);
+    assert_eq!(links(&reader.get("/?before=5-1&x=1").body), ["before=5-1&#38;lang=ja"]);
+    let found = reader.get("/search?x=1&before=99999999999-1&q=te+xt").body;
+    assert_eq!(links(&found), ["q=te%20xt&#38;before=99999999999-1&#38;lang=ja"]);
+}
+
 #[test]
 fn the_stylesheet_may_be_kept_for_ever() {
     let app = TestApp::start();

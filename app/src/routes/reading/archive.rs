@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, web};
 use askama::Template;
 
-use super::{List, Part, before, newest, render};
+use super::{List, Part, before, key_from, newest, render};
 use crate::auth::Visitor;
 use crate::db::queries::archive::{self, Day};
 use crate::db::queries::reading::{self, Span};
@@ -170,53 +170,59 @@ pub async fn span(request: HttpRequest, state: web::Data<AppState>, visitor: Vis
     let before = before(&request)?;
     let zone = state.zone;
     let span = when.span(zone).ok_or(AppError::NotFound)?;
-    super::answer(&request, &state, &visitor, when.path(), async |menu| {
-        let limit = super::PER_PAGE as i64 + 1;
-        let offset = i64::from(zone.seconds());
-        let (days, neighbours, part) = state
-            .db
-            .read(move |connection| {
-                let posts = reading::page(connection, span, before, limit)?;
-                Ok((
-                    archive::days(connection, span, offset)?,
-                    archive::neighbours(connection, span)?,
-                    Part::new(connection, posts)?,
-                ))
-            })
-            .await?;
-        if days.is_empty() {
-            return Err(AppError::NotFound);
-        }
-        let modified = newest(&part.posts);
-        let shell = Shell::reading(&state, &visitor, menu);
-        let words = &shell.words.reading;
-        let parts = match when {
-            When::Year(_) => sum(&days, |date| When::Month(date.year(), date.month())),
-            When::Month(..) => sum(&days, |date| When::Day(date.year(), date.month(), date.day())),
-            When::Day(..) => Vec::new(),
-        };
-        let near = |stamp: Option<Stamp>| stamp.map(|stamp| when.of_same_length(stamp, zone).period(words, 0));
-        let label = when.label(words);
-        let path = when.path();
-        let list = List {
-            title: format!("{label} – {}", shell.site),
-            heading: Some(label),
-            feeds: String::new(),
-            parts: parts
-                .into_iter()
-                .map(|(part, posts)| part.period(words, posts))
-                .collect(),
-            earlier: near(neighbours.0),
-            later: near(neighbours.1),
-            wider: when.wider().map(|wider| wider.period(words, 0)),
-            entries: part.posts.into_iter().map(|shown| Entry::listed(shown, zone)).collect(),
-            older: part.older.map(|older| shell.to(&format!("{path}?before={older}"))),
-            first: shell.to(&path),
-            is_first: before.is_none(),
-            shell,
-        };
-        render(&list, modified)
-    })
+    super::answer(
+        &request,
+        &state,
+        &visitor,
+        key_from(&when.path(), before),
+        async |menu| {
+            let limit = super::PER_PAGE as i64 + 1;
+            let offset = i64::from(zone.seconds());
+            let (days, neighbours, part) = state
+                .db
+                .read(move |connection| {
+                    let posts = reading::page(connection, span, before, limit)?;
+                    Ok((
+                        archive::days(connection, span, offset)?,
+                        archive::neighbours(connection, span)?,
+                        Part::new(connection, posts)?,
+                    ))
+                })
+                .await?;
+            if days.is_empty() {
+                return Err(AppError::NotFound);
+            }
+            let modified = newest(&part.posts);
+            let shell = Shell::reading(&state, &visitor, menu).from(before);
+            let words = &shell.words.reading;
+            let parts = match when {
+                When::Year(_) => sum(&days, |date| When::Month(date.year(), date.month())),
+                When::Month(..) => sum(&days, |date| When::Day(date.year(), date.month(), date.day())),
+                When::Day(..) => Vec::new(),
+            };
+            let near = |stamp: Option<Stamp>| stamp.map(|stamp| when.of_same_length(stamp, zone).period(words, 0));
+            let label = when.label(words);
+            let path = when.path();
+            let list = List {
+                title: format!("{label} – {}", shell.site),
+                heading: Some(label),
+                feeds: String::new(),
+                parts: parts
+                    .into_iter()
+                    .map(|(part, posts)| part.period(words, posts))
+                    .collect(),
+                earlier: near(neighbours.0),
+                later: near(neighbours.1),
+                wider: when.wider().map(|wider| wider.period(words, 0)),
+                entries: part.posts.into_iter().map(|shown| Entry::listed(shown, zone)).collect(),
+                older: part.older.map(|older| shell.to(&format!("{path}?before={older}"))),
+                first: shell.to(&path),
+                is_first: before.is_none(),
+                shell,
+            };
+            render(&list, modified)
+        },
+    )
     .await
 }
 

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, web};
 
-use super::{List, Part, before, newest, render};
+use super::{List, Part, before, key_from, newest, render};
 use crate::auth::Visitor;
 use crate::db::queries::reading::{self, Span};
 use crate::routes::Answer;
@@ -12,7 +12,7 @@ use crate::startup::AppState;
 
 pub async fn front(request: HttpRequest, state: web::Data<AppState>, visitor: Visitor) -> Answer {
     let before = before(&request)?;
-    super::answer(&request, &state, &visitor, "/".to_owned(), async |menu| {
+    super::answer(&request, &state, &visitor, key_from("/", before), async |menu| {
         let limit = super::PER_PAGE as i64 + 1;
         let (pinned, part) = state
             .db
@@ -32,7 +32,7 @@ pub async fn front(request: HttpRequest, state: web::Data<AppState>, visitor: Vi
         let listed = |shown| Entry::listed(shown, state.zone);
         let mut entries: Vec<Entry> = pinned.into_iter().map(listed).collect();
         entries.extend(rest.map(listed).map(|entry| Entry { pinned: false, ..entry }));
-        let shell = Shell::reading(&state, &visitor, menu);
+        let shell = Shell::reading(&state, &visitor, menu).from(before);
         let list = List {
             heading: None,
             title: shell.site.to_owned(),

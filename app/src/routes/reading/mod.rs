@@ -43,7 +43,8 @@ struct Made {
 }
 
 /// Answers with a page. For readers it is made once and kept until something changes; the owner's has the owner's token
-/// in it and is made anew. `key`: what the page depends on besides language and listener.
+/// in it and is made anew. `key`: what the page depends on besides language and listener; nothing of a request that
+/// the page does not depend on may be in it, or a reader could fill the cache with the same page.
 async fn answer<F>(request: &HttpRequest, state: &AppState, visitor: &Visitor, key: String, make: F) -> Answer
 where
     F: AsyncFnOnce(Arc<Vec<MenuItem>>) -> Result<Made, AppError>,
@@ -83,7 +84,12 @@ async fn kept(
 
 fn full_key(visitor: &Visitor, key: &str) -> String {
     let choice = visitor.1;
-    format!("{key} {} {} {}", choice.lang.code(), choice.asked, visitor.2)
+    format!("{key} {} {}", choice.lang.code(), choice.asked)
+}
+
+/// The key of a page of a list.
+fn key_from(path: &str, before: Option<Cursor>) -> String {
+    before.map_or_else(|| path.to_owned(), |before| format!("{path}?before={before}"))
 }
 
 /// The static pages; a blog has a handful of them.

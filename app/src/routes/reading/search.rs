@@ -64,8 +64,15 @@ pub async fn search(request: HttpRequest, state: web::Data<AppState>, visitor: V
     let more = posts.len() > PER_PAGE;
     posts.truncate(PER_PAGE);
     let menu = super::menu(&state).await?;
-    let shell = Shell::reading(&state, &visitor, menu);
-    let address = format!("/search?q={}", percent::encode(typed));
+    let mut shell = Shell::reading(&state, &visitor, menu);
+    let words = format!("q={}", percent::encode(typed));
+    let address = format!("/search?{words}");
+    // As long as what a person types.
+    shell.here = Some(match before {
+        _ if typed.is_empty() || words.len() > 1000 => String::new(),
+        None => words,
+        Some(before) => format!("{words}&before={before}"),
+    });
     let older = posts.last().filter(|_| more).map(Post::cursor);
     let hits = sought.as_ref().map_or_else(Vec::new, |sought| {
         pages

@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, web};
 use askama::Template;
 
-use super::{List, Part, before, moved, newest, render};
+use super::{List, Part, before, key_from, moved, newest, render};
 use crate::auth::Visitor;
 use crate::db::queries::reading::{self, TagCount};
 use crate::domain::fold::fold;
@@ -54,7 +54,7 @@ pub async fn one(
     }
     let before = before(&request)?;
     let path = tag::path(&folded);
-    super::answer(&request, &state, &visitor, path.clone(), async |menu| {
+    super::answer(&request, &state, &visitor, key_from(&path, before), async |menu| {
         let limit = super::PER_PAGE as i64 + 1;
         let found = state
             .db
@@ -71,7 +71,7 @@ pub async fn one(
             .filter(|(_, part)| !part.posts.is_empty() || before.is_some())
             .ok_or(AppError::NotFound)?;
         let modified = newest(&part.posts);
-        let shell = Shell::reading(&state, &visitor, menu);
+        let shell = Shell::reading(&state, &visitor, menu).from(before);
         let list = List {
             heading: Some(format!("{} #{name}", shell.words.reading.tagged)),
             title: format!("#{name} – {}", shell.site),
