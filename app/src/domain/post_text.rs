@@ -39,6 +39,12 @@ impl PostText {
     }
 }
 
+/// What stands for an image that cannot be seen: without what no text may have, and without blank ends.
+pub fn alt(typed: &str) -> String {
+    let plain: String = typed.chars().filter(|c| allowed(*c)).collect();
+    plain.trim().to_owned()
+}
+
 /// What XML 1.0 can carry. One form feed in one post would make the whole feed unreadable.
 pub fn allowed(c: char) -> bool {
     matches!(c, '\n' | '\t') || !(c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'))
@@ -59,6 +65,12 @@ mod tests {
         assert_eq!(tidy("\n \n  a  \n\n"), "  a");
         assert_eq!(tidy("a\u{0}\u{c}\u{1b}b\u{ffff}"), "ab");
         assert_eq!(tidy("\u{feff}a\tb"), "a\tb");
+    }
+
+    #[test]
+    fn words_for_images() {
+        assert_eq!(alt(" a\u{c}b\u{0}\nc \u{1b}"), "ab\nc");
+        assert_eq!(alt("\u{c} \u{7f}"), "");
     }
 
     #[test]

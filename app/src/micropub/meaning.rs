@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Invalid, Properties};
 use crate::domain::calendar;
-use crate::domain::{Content, Problem, Stamp, Typed, Visibility, Zone};
+use crate::domain::{Content, Problem, Stamp, Typed, Visibility, Zone, post_text};
 use crate::import::html_text;
 
 /// The channel whose posts are static pages. Only those have an address that can be chosen.
@@ -171,7 +171,7 @@ fn photos(properties: &Properties) -> Result<(Vec<Photo>, Vec<String>), Invalid>
             }
             _ => return Err(bad()),
         };
-        let alt = own.or_else(|| alts.next()).map(|alt| alt.trim().to_owned());
+        let alt = own.or_else(|| alts.next()).map(|alt| post_text::alt(&alt));
         photos.push(Photo { address, alt });
     }
     Ok((photos, alts.collect()))

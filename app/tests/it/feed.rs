@@ -231,6 +231,51 @@ fn what_breaks_the_rules_is_noticed() {
     }
 }
 
+/// Wherever a character comes from that XML cannot carry: from a form, from a program, as a number in the text, or from a
+/// database that an older blog has written.
+#[test]
+fn no_feed_has_what_xml_cannot_carry() {
+    let app = TestApp::start_with(&["--base-url", "http://example.onion"]);
+    let mut owner = app.owner();
+    let form = owner.get("/admin/new");
+    let (csrf, key) = (form.field("csrf"), form.field("key"));
+    let odd = "a\u{c}b\u{1b}\u{fffe}\u{0}c";
+    let fields = [
+        ("csrf", csrf.as_str()),
+        ("key", &key),
+        ("title", odd),
+        ("body", "x&#12;y&#xb;z&#1; [l](https://e.example/&#12;) `&#12;`"),
+        ("alt0", odd),
+    ];
+    let png = crate::data::png(1);
+    assert_eq!(
+        owner.upload("/admin/posts", &fields, &[("file", "a.png", &png)]).status,
+        303
+    );
+    let client = crate::micropub::Client::new(&app, &["create", "media"]);
+    let fields = [("content", "by a program"), ("mp-photo-alt", odd)];
+    let answer = client.files("/micropub", &fields, &[("photo", "b.png", &crate::data::png(2))]);
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    assert_eq!(
+        app.rows("SELECT group_concat(DISTINCT hex(alt)) AS value FROM post_media"),
+        "616263"
+    );
+    app.change(
+        "UPDATE posts SET body = 'old' || char(12) || 'text' || char(65535), title = 'T' || char(8) WHERE id = 2",
+    );
+    app.change("UPDATE post_media SET alt = 'old' || char(27) WHERE post_id = 2");
+    let mut texts = Vec::new();
+    for (name, kind) in [("/feed.atom", "atom"), ("/feed.rss", "rss"), ("/feed.json", "json")] {
+        let body = app.reader().get(name).body;
+        assert!(
+            body.contains("xyz") && body.contains("oldtext") && body.contains("abc"),
+            "{body}"
+        );
+        texts.push((kind, body));
+    }
+    follow_the_rules(&texts);
+}
+
 /// Texts that a machine wrote (xorshift, the same in every run), of everything that has a meaning somewhere.
 #[test]
 fn whatever_is_written_the_feeds_are_valid() {

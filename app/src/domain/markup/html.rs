@@ -6,6 +6,7 @@ use super::Place;
 use super::events::{Part, address, walk};
 use super::link::{self, Target};
 use super::prepare::{ESCAPED_HASH, is_noncharacter};
+use crate::domain::post_text::allowed;
 use crate::domain::tag;
 
 /// Lists and quotes inside each other, and marks inside each other. Deeper ones are text.
@@ -333,7 +334,8 @@ fn escape(out: &mut String, text: &str) {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             // No text may have one; what XML cannot carry does not get into a feed.
-            c if is_noncharacter(c) => {}
+            // A number may stand for it, too: `&#12;`.
+            c if is_noncharacter(c) || !allowed(c) => {}
             c => out.push(c),
         }
     }

@@ -18,6 +18,7 @@ use crate::db::queries::reading::{self, Shown, Span};
 use crate::db::queries::site;
 use crate::domain::fold::fold;
 use crate::domain::markup::{self, Place};
+use crate::domain::post_text::allowed;
 use crate::domain::{Cursor, Stamp, Zone, tag};
 use crate::error::AppError;
 use crate::page_cache::Page;
@@ -141,13 +142,17 @@ where
         Some(text) => Some(Cursor::parse(text).ok_or(AppError::NotFound)?),
     };
     let place = before.map_or_else(String::new, |before| before.to_string());
-    let key = format!("{content_type} {} {place}", tag.as_deref().unwrap_or_default());
+    // However the tag was written.
+    let folded = tag.as_deref().map(fold).unwrap_or_default();
+    let key = format!("{content_type} {folded} {place}");
     let generation = state.db.generation().await?;
     if let Some(kept) = state.pages.get(generation, &key) {
         return Ok(kept.answer(request));
     }
     let feed = gather(state, tag, before).await?;
-    let body = render(&feed)?;
+    let mut body = render(&feed)?;
+    // Whatever way a text came in: one character that XML cannot carry, and no reader reads any of it.
+    body.retain(allowed);
     let modified = feed.updated;
     let page = web::block(move || Page::new(content_type, body, Some(modified), false)).await?;
     let page = Arc::new(page);

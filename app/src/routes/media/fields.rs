@@ -5,6 +5,7 @@
 
 use crate::db::models::{Attached, Medium};
 use crate::db::queries;
+use crate::domain::post_text;
 use crate::error::AppError;
 use crate::media::store::{Hash, parse_name};
 use crate::routes::Form;
@@ -56,7 +57,7 @@ impl Images {
         words: &words::Media,
     ) -> Result<Self, AppError> {
         let field = |name: &str, n: usize| form.get(&format!("{name}{n}"));
-        let text = |name: &str, n: usize| field(name, n).unwrap_or_default().trim().to_owned();
+        let text = |name: &str, n: usize| post_text::alt(field(name, n).unwrap_or_default());
         let mut wanted: Vec<(usize, usize, Hash)> = (1..=MOST)
             .filter(|n| field("drop", *n).is_none())
             .filter_map(|n| {

@@ -11,7 +11,7 @@ use crate::auth::bearer::Program;
 use crate::db::models::Post;
 use crate::db::queries::writing::{self, Created, Intent, NewPost};
 use crate::db::queries::{media, posts};
-use crate::domain::{Content, Kind, Stamp, random};
+use crate::domain::{Content, Kind, Stamp, post_text, random};
 use crate::media::store::Hash;
 use crate::micropub::{Invalid, Meaning, Properties};
 use crate::routes::upload::{MAX_FILES, Upload};
@@ -132,7 +132,7 @@ pub fn images_of(
         let medium = upload
             .outcome
             .map_err(|refused| Invalid(format!("photo: {}", (words.refused)(&upload.name, &refused))))?;
-        let alt = alts.next().map(|alt| alt.trim().to_owned()).unwrap_or_default();
+        let alt = alts.next().map(|alt| post_text::alt(alt)).unwrap_or_default();
         images.push((medium.hash(), alt));
     }
     if images.len() > MAX_FILES {
