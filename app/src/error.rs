@@ -17,6 +17,8 @@ pub enum AppError {
     UnknownHost,
     /// The disk is full or broken; reading goes on.
     ReadOnly,
+    /// The disk was full or broken when the program started, so that not even reading could begin.
+    Unreadable,
     /// A program whose token is not good enough.
     TokenRefused,
     NotFound,
@@ -61,6 +63,7 @@ impl AppError {
         match self {
             Self::Gone => (StatusCode::GONE, words.gone),
             Self::ReadOnly => (StatusCode::SERVICE_UNAVAILABLE, words.read_only),
+            Self::Unreadable => (StatusCode::SERVICE_UNAVAILABLE, words.unreadable),
             Self::TokenRefused => (StatusCode::FORBIDDEN, words.token_refused),
             Self::UnknownHost => (StatusCode::MISDIRECTED_REQUEST, words.unknown_host),
             Self::NotFound => (StatusCode::NOT_FOUND, words.not_found),
@@ -114,7 +117,7 @@ impl AppError {
             Self::TooManyLogins { seconds } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
             }
-            Self::ReadOnly => {
+            Self::ReadOnly | Self::Unreadable => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
             }
             Self::LoginBusy => {

@@ -32,6 +32,9 @@ use crate::settings::{Limits, Settings};
 use crate::telemetry;
 use crate::words::{Choice, Preference};
 
+/// After a start on a full disk.
+const BETWEEN_TRIES: Duration = Duration::from_secs(2);
+
 /// What handlers share.
 #[derive(Debug)]
 pub struct AppState {
@@ -143,8 +146,9 @@ pub fn serve(settings: Settings) -> Result<(), Failure> {
     let db = Db::open(&settings.database)?;
     let media = settings.media.open()?;
     clock::program_is_past();
-    if let Some(newest) = db.newest_post()? {
-        clock::is_past(newest.0);
+    look_into(&db, &settings)?;
+    if db.trouble().is_some() {
+        come_back(db.clone(), settings.clone());
     }
     if let Some(seconds) = clock::behind() {
         tracing::warn!(
@@ -152,7 +156,6 @@ pub fn serve(settings: Settings) -> Result<(), Failure> {
             "the clock of this machine is behind the newest post or the program; set it, or wait until the network does"
         );
     }
-    make_first_owner(&db, &settings)?;
     let mut listeners = Vec::new();
     for (key, listen, audience) in settings.listeners() {
         if let Some(bound) = listen::bind(listen, settings.socket_mode, key)? {
@@ -163,8 +166,38 @@ pub fn serve(settings: Settings) -> Result<(), Failure> {
     actix_web::rt::System::new().block_on(run(listeners, db, media, settings))
 }
 
+/// What the program wants to know and to have in the database before it begins. On a disk that takes nothing, as much as
+/// there is.
+fn look_into(db: &Db, settings: &Settings) -> Result<(), Failure> {
+    if let Some(newest) = db.newest_post()? {
+        clock::is_past(newest.0);
+    }
+    match make_first_owner(db, settings) {
+        Err(failure) if db.trouble().is_some() => {
+            tracing::error!(error = failure.message, "nobody can sign in until there is room");
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// Whoever started on a disk that takes nothing is not left to somebody's next look.
+fn come_back(db: Db, settings: Settings) {
+    std::thread::spawn(move || {
+        while db.trouble().is_some() {
+            std::thread::sleep(BETWEEN_TRIES);
+            if let Err(error) = db.recover_now() {
+                tracing::error!(error = %error, "cannot try whether changes are saved again");
+            }
+        }
+        if let Err(failure) = look_into(&db, &settings) {
+            tracing::error!(error = failure.message, "the blog is open, but not all of it");
+        }
+    });
+}
+
 fn make_first_owner(db: &Db, settings: &Settings) -> Result<(), Failure> {
-    if db.has_owner()? {
+    if db.has_owner()? != Some(false) {
         return Ok(());
     }
     match &settings.owner_password {

@@ -31,6 +31,36 @@ pub fn reader(path: &str) -> Result<SqliteConnection, Failure> {
     Ok(connection)
 }
 
+/// For reading a file that nobody changes: no lock is taken and nothing is made beside it. What is in the write-ahead log
+/// is not seen.
+pub fn unchanging(path: &str) -> QueryResult<SqliteConnection> {
+    // https://sqlite.org/uri.html; only `?`, `#` and `%` would be more than a part of the name.
+    let mut name = String::new();
+    for c in path.chars() {
+        match c {
+            '?' | '#' | '%' => name.push_str(&format!("%{:02X}", u32::from(c))),
+            c => name.push(c),
+        }
+    }
+    let start = if path.starts_with('/') { "" } else { "./" };
+    let opened = SqliteConnection::establish(&format!("file:{start}{name}?immutable=1&mode=ro"));
+    let mut connection = opened.map_err(|error| diesel::result::Error::QueryBuilderError(Box::new(error)))?;
+    for pragma in [
+        "PRAGMA query_only = ON",
+        "PRAGMA trusted_schema = OFF",
+        "PRAGMA cache_size = -1024",
+    ] {
+        connection.batch_execute(pragma)?;
+    }
+    Ok(connection)
+}
+
+/// Whose file it is, as far as it says so itself.
+pub fn application_id(connection: &mut SqliteConnection) -> QueryResult<i32> {
+    let row = diesel::sql_query("SELECT application_id AS value FROM pragma_application_id");
+    row.get_result::<Number>(connection).map(|row| row.value)
+}
+
 fn open(path: &str) -> Result<SqliteConnection, Failure> {
     // Before a file is made that another SQLite would have to read.
     features::check()?;
@@ -91,13 +121,13 @@ struct Number {
 
 /// Runs before anything is written, so that a wrong path harms nobody's file.
 fn refuse_foreign(connection: &mut SqliteConnection, path: &str) -> Result<(), Failure> {
+    let id = application_id(connection).map_err(|error| unusable(path, &error.to_string()))?;
     let mut number = |query: &str| {
         diesel::sql_query(query)
             .get_result::<Number>(connection)
             .map(|row| row.value)
             .map_err(|error| unusable(path, &error.to_string()))
     };
-    let id = number("SELECT application_id AS value FROM pragma_application_id")?;
     if id == APPLICATION_ID || id == 0 && number("SELECT count(*) AS value FROM sqlite_schema")? == 0 {
         return Ok(());
     }
@@ -140,6 +170,23 @@ mod tests {
                 .mode();
             assert_eq!(mode & 0o777, 0o600, "{suffix}");
         }
+    }
+
+    #[test]
+    fn a_file_that_nobody_changes_is_read_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a?b#c%41 d.db").to_str().unwrap().to_owned();
+        let mut writer = writer(&path).unwrap();
+        writer
+            .batch_execute("PRAGMA application_id = 7; CREATE TABLE t (a)")
+            .unwrap();
+        drop(writer);
+        let before = std::fs::read_dir(directory.path()).unwrap().count();
+        let mut connection = unchanging(&path).unwrap();
+        assert_eq!(application_id(&mut connection).unwrap(), 7);
+        assert!(connection.batch_execute("CREATE TABLE u (a)").is_err());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), before);
+        assert!(unchanging("/none/x.db").is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod models;
 pub mod queries;
 pub mod run;
 pub mod schema;
+mod start;
 mod trouble;
 
 pub use trouble::Trouble;
@@ -38,17 +39,24 @@ pub struct Db(Arc<Inner>);
 
 struct Inner {
     // Readers first: fields drop in order, and the last connection to close removes the WAL file.
-    readers: Mutex<Vec<Reader>>,
+    readers: Mutex<Readers>,
     returned: Condvar,
-    writer: Mutex<SqliteConnection>,
+    /// `None`: when the program started, the disk took nothing, and it has not since.
+    writer: Mutex<Option<SqliteConnection>>,
     path: String,
     /// What kept the last change from being written.
     trouble: Mutex<Option<Trouble>>,
     generation: AtomicU64,
     /// When a reader last looked for changes by other programs, in seconds since 1970.
     looked: AtomicI64,
-    // Last: see there.
-    _lock: Lock,
+    // Last: see there. More than one after a start on a full disk.
+    locks: Mutex<Vec<Lock>>,
+}
+
+struct Readers {
+    free: Vec<Reader>,
+    /// How many there are, with those at work.
+    all: usize,
 }
 
 /// What a query answered, of whatever type. With it and [`Job`] a task of the runtime is made once, and not for each query.
@@ -76,6 +84,10 @@ struct Version {
 }
 
 impl Reader {
+    fn new(connection: SqliteConnection) -> Self {
+        Self { connection, version: 0 }
+    }
+
     /// Whether another connection, of this program or another one, has changed something since.
     fn notices_change(&mut self) -> QueryResult<bool> {
         let version = diesel::sql_query("PRAGMA data_version")
@@ -92,31 +104,47 @@ impl std::fmt::Debug for Db {
 }
 
 impl Db {
-    /// Opens the file, or makes it, and brings it up to date.
+    /// Opens the file, or makes it, and brings it up to date. Where the disk takes nothing, only as much as can be read is
+    /// opened; see [`Self::trouble`] and [`Self::recover`].
     pub fn open(path: &str) -> Result<Self, Failure> {
-        let Alone {
-            connection: mut writer,
-            lock,
-        } = Alone::open(path)?;
-        catch_up(&mut writer)
-            .map_err(|error| Failure::fatal(format!("cannot write the search index of {path}: {error}")))?;
-        let lock = match lock {
-            Some(lock) => lock,
-            None => Lock::shared(path.as_ref())?,
-        };
-        let readers = (0..READERS)
-            .map(|_| connection::reader(path).map(|connection| Reader { connection, version: 0 }))
-            .collect::<Result<_, _>>()?;
+        let opened = start::open(path)?;
         Ok(Self(Arc::new(Inner {
-            readers: Mutex::new(readers),
+            readers: Mutex::new(Readers {
+                all: opened.readers.len(),
+                free: opened.readers,
+            }),
             returned: Condvar::new(),
-            writer: Mutex::new(writer),
+            writer: Mutex::new(opened.writer),
             path: path.to_owned(),
-            trouble: Mutex::new(None),
+            trouble: Mutex::new(opened.trouble),
             generation: AtomicU64::new(1),
             looked: AtomicI64::new(0),
-            _lock: lock,
+            locks: Mutex::new(vec![opened.lock]),
         })))
+    }
+
+    /// Makes up for what could not be done at the start. Nobody reads meanwhile.
+    fn open_at_last(&self) -> Result<SqliteConnection, AppError> {
+        let mut readers = lock(&self.0.readers);
+        while readers.free.len() < readers.all {
+            readers = self.0.returned.wait(readers).unwrap_or_else(PoisonError::into_inner);
+        }
+        let opened = match start::whole(&self.0.path) {
+            Ok(opened) => opened,
+            Err(failure) => {
+                if let Some(trouble) = start::trouble(&self.0.path) {
+                    *lock(&self.0.trouble) = Some(trouble);
+                    return Err(AppError::ReadOnly);
+                }
+                return Err(AppError::Internal(failure.message.into()));
+            }
+        };
+        lock(&self.0.locks).push(opened.lock);
+        readers.all = opened.readers.len();
+        readers.free = opened.readers;
+        self.0.returned.notify_all();
+        tracing::info!("the database is open for changes");
+        opened.writer.ok_or(AppError::ReadOnly)
     }
 
     /// Runs a query on a connection that cannot write.
@@ -132,13 +160,12 @@ impl Db {
     async fn read_job(&self, job: Job) -> Result<Answer, AppError> {
         let db = self.clone();
         let answer = web::block(move || {
-            let mut reader = db.take_reader();
+            let mut reader = db.take_reader().ok_or(AppError::Unreadable)?;
             let answer = db.look(&mut reader).and_then(|()| job(&mut reader.connection));
-            lock(&db.0.readers).push(reader);
-            db.0.returned.notify_one();
-            answer
+            db.give_back(reader);
+            Ok(answer?)
         });
-        Ok(answer.await??)
+        answer.await?
     }
 
     /// Runs a change in one transaction. It is on the disk when this returns.
@@ -170,7 +197,11 @@ impl Db {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut SqliteConnection) -> QueryResult<T>) -> Result<T, AppError> {
-        let mut writer = lock(&self.0.writer);
+        let mut place = lock(&self.0.writer);
+        let writer = match place.take() {
+            Some(writer) => place.insert(writer),
+            None => place.insert(self.open_at_last()?),
+        };
         let answer = writer.immediate_transaction(change);
         let trouble = answer.as_ref().err().and_then(Trouble::of);
         let before = std::mem::replace(&mut *lock(&self.0.trouble), trouble);
@@ -188,7 +219,7 @@ impl Db {
                 }
                 // SQLite may have ended the transaction by itself, and diesel gives up a connection that did.
                 if let Ok(anew) = connection::writer(&self.0.path) {
-                    *writer = anew;
+                    *place = Some(anew);
                 }
                 Err(AppError::ReadOnly)
             }
@@ -219,20 +250,24 @@ impl Db {
             return Ok(());
         }
         let db = self.clone();
-        let tried = web::block(move || {
-            // The smallest of changes may fit where no post does.
-            if let Err(error) = has_room(&db.0.path)
-                && Trouble::of_file(&error).is_some()
-            {
-                return Err(db.file_error(error));
-            }
-            db.change(|connection| {
-                diesel::update(schema::site::table)
-                    .set(schema::site::created_at.eq(schema::site::created_at))
-                    .execute(connection)
-            })
+        web::block(move || db.recover_now()).await?
+    }
+
+    /// The same, for a thread that may wait.
+    pub fn recover_now(&self) -> Result<(), AppError> {
+        // The smallest of changes may fit where no post does.
+        if let Err(error) = has_room(&self.0.path)
+            && Trouble::of_file(&error).is_some()
+        {
+            self.file_error(error);
+            return Ok(());
+        }
+        let tried = self.change(|connection| {
+            diesel::update(schema::site::table)
+                .set(schema::site::created_at.eq(schema::site::created_at))
+                .execute(connection)
         });
-        match tried.await? {
+        match tried {
             Ok(_) | Err(AppError::ReadOnly) => Ok(()),
             Err(error) => Err(error),
         }
@@ -246,20 +281,19 @@ impl Db {
 
     /// The latest date of a published post.
     pub fn newest_post(&self) -> Result<Option<Stamp>, Failure> {
-        let newest = schema::posts::table
-            .filter(schema::posts::state.eq(State::Published))
-            .select(diesel::dsl::max(schema::posts::published_at))
-            .first::<Option<i64>>(&mut *lock(&self.0.writer));
-        newest
-            .map(|newest| newest.map(Stamp))
-            .map_err(|error| Failure::fatal(format!("cannot read the database: {error}")))
+        let newest = self.read_now(|connection| {
+            schema::posts::table
+                .filter(schema::posts::state.eq(State::Published))
+                .select(diesel::dsl::max(schema::posts::published_at))
+                .first::<Option<i64>>(connection)
+        })?;
+        Ok(newest.flatten().map(Stamp))
     }
 
     /// Turns the second factor off. False when it was off.
     pub fn disable_second_factor(&self) -> Result<bool, Failure> {
-        lock(&self.0.writer)
-            .immediate_transaction(queries::second_factor::disable)
-            .map_err(|error| Failure::fatal(format!("cannot turn the second factor off: {error}")))
+        self.change(queries::second_factor::disable)
+            .map_err(|error| self.failed("cannot turn the second factor off", &error))
     }
 
     /// A number that is another one after every change. What other programs write is noticed within a second.
@@ -279,47 +313,59 @@ impl Db {
     }
 
     pub fn set_owner(&self, hash: &str) -> Result<(), Failure> {
-        lock(&self.0.writer)
-            .immediate_transaction(|connection| queries::owner::set(connection, hash, Stamp::now()))
-            .map_err(|error| Failure::fatal(format!("cannot set the password: {error}")))
+        self.change(|connection| queries::owner::set(connection, hash, Stamp::now()))
+            .map_err(|error| self.failed("cannot set the password", &error))
     }
 
-    pub fn has_owner(&self) -> Result<bool, Failure> {
-        queries::owner::password_hash(&mut lock(&self.0.writer))
-            .map(|hash| hash.is_some())
+    /// `None`: it cannot be said, because nothing can be read.
+    pub fn has_owner(&self) -> Result<Option<bool>, Failure> {
+        self.read_now(|connection| Ok(queries::owner::password_hash(connection)?.is_some()))
+    }
+
+    /// For commands and the start. `None`: nothing can be read, because the disk took nothing at the start.
+    fn read_now<T>(&self, query: impl FnOnce(&mut SqliteConnection) -> QueryResult<T>) -> Result<Option<T>, Failure> {
+        let Some(mut reader) = self.take_reader() else {
+            return Ok(None);
+        };
+        let answer = query(&mut reader.connection);
+        self.give_back(reader);
+        answer
+            .map(Some)
             .map_err(|error| Failure::fatal(format!("cannot read the database: {error}")))
+    }
+
+    fn failed(&self, what: &str, error: &AppError) -> Failure {
+        match self.trouble() {
+            Some(trouble) => Failure::fatal(format!("{what}: {}", trouble.word())),
+            None => Failure::fatal(format!("{what}: {error}")),
+        }
     }
 
     /// Moves everything from the write-ahead log into the file, so that the file alone is the blog.
     pub fn checkpoint(&self) -> QueryResult<()> {
-        lock(&self.0.writer).batch_execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        match &mut *lock(&self.0.writer) {
+            Some(writer) => writer.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)"),
+            None => Ok(()),
+        }
     }
 
-    fn take_reader(&self) -> Reader {
+    /// `None`: there is no reader at all.
+    fn take_reader(&self) -> Option<Reader> {
         let mut readers = lock(&self.0.readers);
-        loop {
-            if let Some(reader) = readers.pop() {
-                return reader;
+        while readers.all > 0 {
+            if let Some(reader) = readers.free.pop() {
+                return Some(reader);
             }
             readers = self.0.returned.wait(readers).unwrap_or_else(PoisonError::into_inner);
         }
+        None
     }
-}
 
-/// What was written without the program, or before it could search, goes into the index now.
-fn catch_up(writer: &mut SqliteConnection) -> QueryResult<()> {
-    let mut posts = 0;
-    loop {
-        let some = writer.immediate_transaction(|connection| queries::search::refresh(connection, SEARCH_BATCH))?;
-        posts += some;
-        if some < usize::try_from(SEARCH_BATCH).unwrap_or_default() {
-            break;
-        }
-        if posts % 10_000 == 0 {
-            tracing::info!(posts, "filling the search index");
-        }
+    fn give_back(&self, reader: Reader) {
+        lock(&self.0.readers).free.push(reader);
+        // All: somebody may wait until every reader is there.
+        self.0.returned.notify_all();
     }
-    Ok(())
 }
 
 /// One connection, for a command that has the work to itself.

@@ -46,6 +46,11 @@ impl Drop for Ready {
     }
 }
 
+fn is_out_of_room(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
+}
+
 impl Store {
     /// Where images lie when nobody says otherwise: beside the database.
     pub fn beside(database: &str) -> PathBuf {
@@ -58,13 +63,18 @@ impl Store {
             directory: directory.to_owned(),
             limits,
         };
-        store.prepare().map_err(|error| {
-            Failure::usage(
+        match store.prepare() {
+            Ok(()) => Ok(store),
+            // Until there is room there are no images, and the directory is made with the first one.
+            Err(error) if is_out_of_room(&error) => {
+                tracing::error!(error = %error, "cannot prepare the media directory {}", directory.display());
+                Ok(store)
+            }
+            Err(error) => Err(Failure::usage(
                 format!("cannot use the media directory {}: {error}", directory.display()),
                 "it must be readable and writable for the user that runs the blog",
-            )
-        })?;
-        Ok(store)
+            )),
+        }
     }
 
     fn prepare(&self) -> io::Result<()> {
@@ -98,12 +108,14 @@ impl Store {
         let name = hex::encode(&random::bytes::<16>().map_err(io::Error::other)?);
         let path = self.directory.join(format!("{TEMPORARY}{name}"));
         let mut options = OpenOptions::new();
-        let file = options
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)?;
+        options.read(true).write(true).create_new(true).mode(0o600);
+        let file = match options.open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.prepare()?;
+                options.open(&path)
+            }
+            opened => opened,
+        }?;
         file.try_lock()?;
         Ok((path, file))
     }

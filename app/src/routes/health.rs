@@ -5,12 +5,19 @@ use actix_web::{HttpResponse, web};
 
 use crate::clock;
 use crate::db::queries;
+use crate::error::AppError;
 use crate::listen::Audience;
 use crate::startup::AppState;
 
 pub async fn show(state: web::Data<AppState>) -> HttpResponse {
+    // First, so that a look may be all that a blog needs which could not even begin.
+    let condition = degraded(&state).await;
     let (mut response, text) = match state.db.read(queries::site::get).await {
-        Ok(_) => (HttpResponse::Ok(), degraded(&state).await),
+        Ok(_) => (HttpResponse::Ok(), condition),
+        Err(AppError::Unreadable) => {
+            let text = condition.replacen("nothing is saved", "nothing can be read", 1);
+            (HttpResponse::ServiceUnavailable(), text)
+        }
         Err(error) => {
             tracing::error!(error = %error, "health check failed");
             (

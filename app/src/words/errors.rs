@@ -7,6 +7,7 @@ pub type Text = (&'static str, &'static str);
 pub struct Errors {
     pub unknown_host: Text,
     pub read_only: Text,
+    pub unreadable: Text,
     pub token_refused: Text,
     pub not_found: Text,
     pub gone: Text,
@@ -31,6 +32,11 @@ pub const EN: Errors = Errors {
         "Nothing can be saved now",
         "The disk of the blog is full or broken. Reading goes on. Go back, keep your text, and try again in a minute: it \
          will not be posted twice.",
+    ),
+    unreadable: (
+        "Nothing can be read now",
+        "The disk of the blog is full or broken, and the blog needs a little room to begin. It comes back by itself as soon \
+         as there is some.",
     ),
     token_refused: (
         "Not allowed",
@@ -86,6 +92,10 @@ pub const JA: Errors = Errors {
     read_only: (
         "いまは保存できません",
         "ブログのディスクがいっぱいか、壊れています。閲覧は続けられます。戻って文章を控え、しばらくしてからもう一度お試しください。二重に投稿されることはありません。",
+    ),
+    unreadable: (
+        "いまは表示できません",
+        "ブログのディスクがいっぱいか、壊れています。始めるには少しの空きが必要です。空きができれば、自動的に元に戻ります。",
     ),
     token_refused: (
         "許可されていません",

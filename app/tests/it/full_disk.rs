@@ -2,9 +2,9 @@
 //! when the program is.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -16,11 +16,15 @@ const JPEG: &[u8] = include_bytes!("../fixtures/images/baseline.jpg");
 const UNSHARE: [&str; 3] = ["--user", "--map-root-user", "--mount"];
 const MOUNT: &str = "mount -t tmpfs -o size=12m,mode=700 blog \"$1\" && shift && exec \"$@\"";
 
-/// The program on a small disk, and where this process sees that disk.
-fn start() -> Option<(TestApp, PathBuf)> {
+fn can_mount() -> bool {
     let mut probe = vec!["--user", "--map-root-user", "--mount", "sh", "-c"];
     probe.push("mount -t tmpfs -o size=1m probe /mnt");
-    if !require("mount namespaces (unshare)", works("unshare", &probe)) {
+    require("mount namespaces (unshare)", works("unshare", &probe))
+}
+
+/// The program on a small disk, and where this process sees that disk.
+fn start() -> Option<(TestApp, PathBuf)> {
+    if !can_mount() {
         return None;
     }
     let directory = tempfile::tempdir().unwrap();
@@ -153,6 +157,207 @@ fn what_was_acknowledged_stays_and_writing_goes_on_when_there_is_room() {
         .output()
         .unwrap();
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+}
+
+/// A small disk that stays when the program on it ends.
+struct Disk {
+    directory: TempDir,
+    holder: Child,
+}
+
+impl Disk {
+    fn new() -> Option<Self> {
+        if !can_mount() {
+            return None;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let holder = Command::new("unshare")
+            .args(UNSHARE)
+            .args(["sh", "-c", MOUNT, "sh"])
+            .arg(directory.path())
+            .args(["sh", "-c", "echo mounted; exec cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut disk = Self { directory, holder };
+        let mut line = [0; 8];
+        disk.holder.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+        Some(disk)
+    }
+
+    /// Where this process sees it.
+    fn path(&self) -> PathBuf {
+        PathBuf::from(format!(
+            "/proc/{}/root{}",
+            self.holder.id(),
+            self.directory.path().display()
+        ))
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .args(["--user", "--mount", "--preserve-credentials", "--target"])
+            .arg(self.holder.id().to_string())
+            .arg(program().get_program())
+            .args(words)
+            .env("BLOG_PASSWORD_COST", "1M:1")
+            .stdin(Stdio::null());
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("BLOG_")) {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// The blog on this disk. Its own directory is another one, and empty.
+    fn blog(&self, password: Option<&str>) -> TestApp {
+        let database = self.directory.path().join("blog.db");
+        let options = ["--database", database.to_str().unwrap()];
+        TestApp::start_as(self.command(&[]), tempfile::tempdir().unwrap(), &options, password)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
+#[test]
+fn a_start_on_a_full_disk_reads_and_comes_back() {
+    let Some(disk) = Disk::new() else { return };
+    let mut app = disk.blog(Some(PASSWORD));
+    let mut owner = app.owner();
+    assert_eq!(write(&mut owner, "before #tag"), "/posts/1");
+    assert!(app.terminate().success());
+    // Stopped in order: the database alone, for which SQLite makes two files that there is no room for.
+    assert!(!disk.path().join("blog.db-wal").exists());
+    fill(&disk.path());
+
+    let mut app = disk.blog(None);
+    app.log_with("nothing is saved until there is room again");
+    // The session of the last run goes on.
+    owner.address.clone_from(&app.address);
+    for path in [
+        "/",
+        "/posts/1",
+        "/feed.atom",
+        "/search?q=before",
+        "/tags/tag",
+        "/admin",
+        "/admin/new",
+    ] {
+        let page = owner.get(path);
+        assert_eq!(page.status, 200, "{path}: {}", page.body);
+    }
+    assert!(app.reader().get("/posts/1").body.contains("before"));
+    let health = app.reader().get("/healthz");
+    assert_eq!(
+        (health.status, health.body.as_str()),
+        (200, "degraded: nothing is saved, the disk is full\n")
+    );
+    let form = owner.get("/admin/new");
+    let (csrf, key) = (form.field("csrf"), form.field("key"));
+    let fields = [("csrf", csrf.as_str()), ("key", &key), ("body", "after")];
+    let page = owner.post("/admin/posts", &fields);
+    assert_eq!(page.status, 503, "{}", page.body);
+    assert!(page.body.contains("<h1>Nothing can be saved now</h1>"), "{}", page.body);
+    assert!(owner.get("/admin/status").body.contains("Nothing can be written"));
+    assert!(owner.get("/admin/metrics").body.contains("\nblog_read_only 1\n"));
+    let refused = login(&mut app.reader(), PASSWORD);
+    assert_eq!(refused.status, 503);
+    // Ends in order, and begins again in the same way.
+    assert!(app.terminate().success());
+    let app = disk.blog(None);
+    owner.address.clone_from(&app.address);
+    assert_eq!(owner.get("/posts/1").status, 200);
+
+    // Nobody asks for its health, nobody writes.
+    fs::remove_file(disk.path().join("filler")).unwrap();
+    app.log_with("changes are saved again");
+    assert_eq!(app.reader().get("/healthz").body, "ok\n");
+    assert_eq!(owner.post("/admin/posts", &fields).location(), "/posts/2");
+    assert!(app.reader().get("/").body.contains("after"));
+    assert!(app.reader().get("/search?q=after").body.contains("/posts/2"));
+    let other = "ab".repeat(16);
+    let image = [
+        ("csrf", csrf.as_str()),
+        ("key", &other),
+        ("body", "image"),
+        ("alt0", "a picture"),
+    ];
+    assert_eq!(
+        owner
+            .upload("/admin/posts", &image, &[("file", "a.jpg", JPEG)])
+            .location(),
+        "/posts/3"
+    );
+}
+
+#[test]
+fn a_first_start_on_a_full_disk_begins_when_there_is_room() {
+    let Some(disk) = Disk::new() else { return };
+    fill(&disk.path());
+    let app = disk.blog(Some(PASSWORD));
+    for path in ["/", "/posts/1", "/login", "/admin", "/feed.atom"] {
+        let page = app.reader().get(path);
+        if path == "/admin" {
+            // Without a session nobody is asked what is there.
+            assert_eq!(page.location(), "/login");
+            continue;
+        }
+        assert_eq!(page.status, 503, "{path}: {}", page.body);
+        assert!(
+            page.body.contains("<h1>Nothing can be read now</h1>"),
+            "{path}: {}",
+            page.body
+        );
+        assert_eq!(page.header("retry-after"), Some("60"));
+    }
+    let health = app.reader().get("/healthz");
+    assert_eq!(
+        (health.status, health.body.as_str()),
+        (503, "degraded: nothing can be read, the disk is full\n")
+    );
+    // Other commands say it in a line.
+    let place = disk.directory.path().join("blog.db");
+    let output = disk
+        .command(&["owner", "set", "--database"])
+        .arg(&place)
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+
+    fs::remove_file(disk.path().join("filler")).unwrap();
+    app.log_with("owner password set");
+    let mut owner = app.owner();
+    assert_eq!(write(&mut owner, "at last"), "/posts/1");
+    assert_eq!(app.reader().get("/healthz").body, "ok\n");
+}
+
+/// Killed, so that the last posts are in the write-ahead log alone, and the disk full when it starts again.
+#[test]
+fn a_start_after_a_kill_on_a_full_disk_has_every_post() {
+    let Some(disk) = Disk::new() else { return };
+    let mut app = disk.blog(Some(PASSWORD));
+    let mut owner = app.owner();
+    write(&mut owner, "in the log alone");
+    app.child.kill().unwrap();
+    app.child.wait().unwrap();
+    assert!(disk.path().join("blog.db-wal").metadata().unwrap().len() > 0);
+    fill(&disk.path());
+    let app = disk.blog(None);
+    assert!(app.reader().get("/posts/1").body.contains("in the log alone"));
+    assert_eq!(
+        app.reader().get("/healthz").body,
+        "degraded: nothing is saved, the disk is full\n"
+    );
+    fs::remove_file(disk.path().join("filler")).unwrap();
+    assert_eq!(app.reader().get("/healthz").body, "ok\n");
+    owner.address.clone_from(&app.address);
+    assert_eq!(write(&mut owner, "and on"), "/posts/2");
 }
 
 /// The error of the image's disk alone: the database has room, so texts are saved.

@@ -102,7 +102,7 @@ fn of_app(error: &AppError) -> HttpResponse {
             "server_error",
             "something is wrong here; the log of the blog says what".to_owned(),
         ),
-        AppError::ReadOnly => ("temporarily_unavailable", error.to_string()),
+        AppError::ReadOnly | AppError::Unreadable => ("temporarily_unavailable", error.to_string()),
         AppError::TooLarge => ("invalid_request", "more was sent than the blog accepts".to_owned()),
         _ => ("invalid_request", error.to_string()),
     };
