@@ -116,11 +116,16 @@ pub fn find(
     limit: i64,
 ) -> QueryResult<Vec<Post>> {
     let expression = sought.expression();
-    // CROSS JOIN keeps the order: the index first where it can answer, else newest posts first, until there are enough.
+    // CROSS JOIN keeps the order: the index first where it can answer, else newest posts first, until there are enough. Of the
+    // few static pages each is looked at: no index of posts is any help where all of them are to be passed over.
     let mut sql = String::from("SELECT posts.id AS id FROM ");
-    sql.push_str(match &expression {
-        Some(_) => "search_index CROSS JOIN posts ON posts.id = search_index.rowid",
-        None => "posts",
+    sql.push_str(match (among, &expression) {
+        (Among::Listed, Some(_)) => "search_index CROSS JOIN posts ON posts.id = search_index.rowid",
+        (Among::Listed, None) => "posts",
+        (Among::Pages, Some(_)) => {
+            "posts INDEXED BY posts_menu CROSS JOIN search_index ON search_index.rowid = posts.id"
+        }
+        (Among::Pages, None) => "posts INDEXED BY posts_menu",
     });
     sql.push_str(" CROSS JOIN search_texts ON search_texts.post_id = posts.id WHERE ");
     sql.push_str(match among {
@@ -276,6 +281,25 @@ mod tests {
         )
         .unwrap();
         assert_eq!((ids(db, "secret"), ids(db, "se")), (vec![4], vec![4]));
+    }
+
+    #[test]
+    fn static_pages_are_found_by_the_index_and_by_scanning() {
+        let db = &mut database(&["secret page", "secret post", "other page", "gone page"]);
+        db.batch_execute(
+            "UPDATE posts SET kind = 'page', title = 'About', slug = 'about-' || id WHERE id <> 2;
+             UPDATE posts SET deleted_at = 9 WHERE id = 4;",
+        )
+        .unwrap();
+        refresh(db, 1000).unwrap();
+        let mut pages = |typed: &str| -> Vec<i64> {
+            let found = find(db, &Sought::parse(typed).unwrap(), Among::Pages, None, 5).unwrap();
+            found.iter().map(|post| post.id).collect()
+        };
+        assert_eq!((pages("secret"), pages("se")), (vec![1], vec![1]));
+        assert_eq!((pages("page"), pages("ab")), (vec![3, 1], vec![3, 1]));
+        assert_eq!((pages("page -secret"), pages("page se")), (vec![3], vec![1]));
+        assert_eq!(ids(db, "secret"), [2]);
     }
 
     #[test]
