@@ -9,7 +9,7 @@ use xtask::engine::{Connection, Endpoint};
 use xtask::shell::Shell;
 
 use super::super::{Workspace, code};
-use super::{IMAGE, NAME, built, fine, is_asked_for, run, workspace};
+use super::{IMAGE, NAME, built, fine, has_engine, run, workspace};
 use crate::engine::{certificates, local_ssh, port};
 
 pub(super) fn status(workspace: &Workspace) -> Value {
@@ -44,7 +44,7 @@ fn says(workspace: &Workspace) -> String {
 /// One test, because its parts share one builder image and its caches, and are about what one leaves to the next.
 #[test]
 fn a_builder_from_nothing_to_nothing() {
-    if !is_asked_for() {
+    if !has_engine() {
         return;
     }
     let workspace = workspace(NAME);
