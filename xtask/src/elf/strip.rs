@@ -216,7 +216,7 @@ fn rewrite<H: FileHeader<Endian = Endianness>>(bytes: &[u8], keep: Keep, class: 
 
     let mut out = bytes[..end].to_vec();
     let mut headers = vec![0u8; class.section];
-    let mut strings = vec![0u8];
+    let mut titles: Vec<&[u8]> = Vec::new();
     for (index, section) in sections.iter().enumerate() {
         if fates[index] == Fate::Gone {
             let (offset, size): (u64, u64) = (section.sh_offset(endian).into(), section.sh_size(endian).into());
@@ -234,9 +234,7 @@ fn rewrite<H: FileHeader<Endian = Endianness>>(bytes: &[u8], keep: Keep, class: 
         let name = sections
             .section_name(endian, section)
             .map_err(|_| ElfError::invalid("section names", "one lies outside of the table"))?;
-        order.put(&mut headers, start, 4, strings.len() as u64);
-        strings.extend_from_slice(name);
-        strings.push(0);
+        titles.push(name);
         let link = usize::try_from(section.sh_link(endian)).unwrap_or(usize::MAX);
         order.put(
             &mut headers,
@@ -286,8 +284,11 @@ fn rewrite<H: FileHeader<Endian = Endianness>>(bytes: &[u8], keep: Keep, class: 
     }
     let start = headers.len();
     headers.resize(start + class.section, 0);
-    order.put(&mut headers, start, 4, strings.len() as u64);
-    strings.extend_from_slice(b".shstrtab\0");
+    titles.push(b".shstrtab");
+    let (strings, places) = string_table(&titles);
+    for (index, place) in places.into_iter().enumerate() {
+        order.put(&mut headers, (index + 1) * class.section, 4, place as u64);
+    }
     order.put(&mut headers, start + 4, 4, u64::from(elf::SHT_STRTAB.0));
     order.put(&mut headers, start + class.sh_offset, class.word, out.len() as u64);
     order.put(&mut headers, start + class.sh_size, class.word, strings.len() as u64);
@@ -303,6 +304,25 @@ fn rewrite<H: FileHeader<Endian = Endianness>>(bytes: &[u8], keep: Keep, class: 
     order.put(&mut out, class.e_shnum, 2, count as u64);
     order.put(&mut out, class.e_shstrndx, 2, count as u64 - 1);
     Ok(out)
+}
+
+/// A string table in the order that LLVM gives it, so that the file is the one that its own tools make: sorted from the last letter
+/// on, backwards; what another string ends with is not written again. Returns where each string is.
+fn string_table(strings: &[&[u8]]) -> (Vec<u8>, Vec<usize>) {
+    let mut order: Vec<usize> = (0..strings.len()).collect();
+    order.sort_by(|a, b| strings[*b].iter().rev().cmp(strings[*a].iter().rev()));
+    let (mut table, mut places) = (vec![0], vec![0; strings.len()]);
+    let mut last: &[u8] = b"";
+    for index in order {
+        let string = strings[index];
+        if !last.ends_with(string) {
+            table.extend_from_slice(string);
+            table.push(0);
+            last = string;
+        }
+        places[index] = table.len() - string.len() - 1;
+    }
+    (table, places)
 }
 
 /// Sections that hold the names of functions: the symbol table, its strings, and the indices that did not fit into it.

@@ -5,6 +5,9 @@ use std::path::Path;
 
 use xtask::elf::Elf;
 use xtask::elf::strip::{Keep, same_code, strip};
+use xtask::shell::Shell;
+
+use crate::require::require;
 
 fn fixture(name: &str) -> Vec<u8> {
     fs::read(
@@ -46,6 +49,37 @@ fn what_is_loaded_and_what_it_says_of_itself_stays() {
                 symbols: false,
                 ..before
             },
+            "{name}"
+        );
+    }
+}
+
+/// `docker build` alone strips with the tool that comes with Rust, and its image is to be the same.
+#[test]
+fn the_file_is_that_of_rusts_own_tool() {
+    let shell = Shell::default();
+    let sysroot = shell.command("rustc").args(["--print", "sysroot"]).read().unwrap();
+    let sysroot = Path::new(sysroot.trim());
+    let hosts = fs::read_dir(sysroot.join("lib/rustlib")).unwrap().flatten();
+    let tool = hosts
+        .map(|host| host.path().join("bin/rust-objcopy"))
+        .find(|tool| tool.is_file());
+    if !require("rust-objcopy of rustc's own", tool.is_some()) {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let shipped = temp.path().join("shipped");
+    for name in FIXTURES.iter().chain(&["v6-symbols"]) {
+        let bytes = fixture(name);
+        fs::write(temp.path().join("linked"), &bytes).unwrap();
+        let tool = shell.command(tool.as_ref().unwrap()).arg("--strip-all");
+        tool.arg(temp.path().join("linked"))
+            .arg(&shipped)
+            .env("LD_LIBRARY_PATH", sysroot.join("lib"))
+            .run()
+            .unwrap();
+        assert!(
+            fs::read(&shipped).unwrap() == strip(&bytes, Keep::Nothing).unwrap(),
             "{name}"
         );
     }
