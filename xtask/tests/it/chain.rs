@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use xtask::cache::{Cache, hash_file};
+use xtask::cache::Cache;
 use xtask::cx::Cx;
 use xtask::oci::image::MemoryFiles;
 use xtask::oci::layer::EntryKind;
@@ -54,7 +54,7 @@ pub fn has_debian() -> bool {
 }
 
 /// Whether raspbian can be made, which here means compiled: minutes when the cache is cold.
-fn has_raspbian() -> bool {
+pub fn has_raspbian() -> bool {
     let shell = Shell::default();
     let missing: Vec<&str> = ["cc", "make", "patch", "python3", "xz"]
         .into_iter()
@@ -329,114 +329,6 @@ fn the_alpine_image_serves_through_a_power_cut_unless_a_library_is_for_v7() {
     );
     // The image of before is still there.
     keeps_a_post_through_a_power_cut(Base::Alpine, &dir);
-}
-
-/// Another directory, another home, another cargo home, another place of the toolchain: the same bytes.
-#[test]
-fn two_clones_in_different_places_give_the_same_bytes() {
-    if !can_provision() {
-        return;
-    }
-    let here = repository();
-    let first = image(Base::Scratch);
-    let tmp = Path::new(env!("CARGO_TARGET_TMPDIR")).join("another/user's/place to clone into");
-    let shell = Shell::default();
-    let clone = tmp.join("clone");
-    // The sources of the first clone go; its target directory stays, so that a second test run is quick.
-    if clone.is_dir() {
-        for entry in fs::read_dir(&clone)
-            .unwrap()
-            .flatten()
-            .filter(|entry| entry.file_name() != "target")
-        {
-            let path = entry.path();
-            if path.is_dir() {
-                fs::remove_dir_all(path).unwrap()
-            } else {
-                fs::remove_file(path).unwrap()
-            }
-        }
-    }
-    fs::create_dir_all(&clone).unwrap();
-    let git = |args: &[&str]| shell.command("git").args(args).current_dir(&here).read().unwrap();
-    for name in git(&["ls-files", "-z"])
-        .split('\0')
-        .filter(|name| here.join(name).is_file())
-    {
-        fs::create_dir_all(clone.join(name).parent().unwrap()).unwrap();
-        fs::copy(here.join(name), clone.join(name)).unwrap();
-    }
-    // The labels name the revision, so the clone must know it. A worktree's `.git` is a file, hence the question.
-    let common = PathBuf::from(git(&["rev-parse", "--path-format=absolute", "--git-common-dir"]));
-    fs::write(
-        clone.join(".git"),
-        format!("gitdir: {}\n", git(&["rev-parse", "--absolute-git-dir"])),
-    )
-    .unwrap();
-    assert!(common.is_dir());
-
-    let home = tmp.join("home");
-    let cargo_home = home.join("cargo of another user");
-    fs::create_dir_all(cargo_home.join("registry")).unwrap();
-    let real =
-        std::env::var_os("CARGO_HOME").map_or_else(|| std::env::home_dir().unwrap().join(".cargo"), PathBuf::from);
-    for part in ["registry/index", "registry/cache", "config.toml", "credentials.toml"] {
-        let link = cargo_home.join(part);
-        if real.join(part).exists() && !link.exists() {
-            std::os::unix::fs::symlink(real.join(part), link).unwrap();
-        }
-    }
-    let sysroot = PathBuf::from(
-        shell
-            .command("rustc")
-            .args(["--print", "sysroot"])
-            .current_dir(&here)
-            .read()
-            .unwrap(),
-    );
-    let toolchain = home.join("toolchain");
-    if !toolchain.is_dir() {
-        // Hard links: a gigabyte that need not be copied. Another file system would need real copies.
-        let linked = shell
-            .command("cp")
-            .arg("-al")
-            .arg(fs::canonicalize(&sysroot).unwrap())
-            .arg(&toolchain)
-            .output()
-            .unwrap();
-        if !linked.status.success() {
-            let _ = fs::remove_dir_all(&toolchain);
-            shell
-                .command("cp")
-                .arg("-a")
-                .arg(fs::canonicalize(&sysroot).unwrap())
-                .arg(&toolchain)
-                .run()
-                .unwrap();
-        }
-    }
-    let path = format!("{}:{}", toolchain.join("bin").display(), std::env::var("PATH").unwrap());
-    let output = xtask(&clone)
-        .args(["image", "--base", "scratch", "--offline"])
-        .env("HOME", &home)
-        .env("CARGO_HOME", &cargo_home)
-        .env("PATH", path)
-        .env("CARGO", toolchain.join("bin/cargo"))
-        .env("RUSTC", toolchain.join("bin/rustc"))
-        .env_remove("RUSTUP_TOOLCHAIN")
-        .env_remove("RUSTUP_HOME")
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", output.error_text());
-    let program = "target/arm-unknown-linux-musleabihf/release/blog";
-    assert_eq!(
-        hash_file(&here.join(program)).unwrap(),
-        hash_file(&clone.join(program)).unwrap(),
-        "the programs differ: compare {} and {}",
-        here.join(program).display(),
-        clone.join(program).display()
-    );
-    assert_eq!(output.text().trim(), first, "the same program gave different images");
 }
 
 /// Everything that decides the bytes of an image, with a fixed program: the description in docker/, the writers of layers,

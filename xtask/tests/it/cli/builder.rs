@@ -78,16 +78,6 @@ fn has_engine() -> bool {
     require("a Docker engine (DOCKER_HOST)", Connection::from_environment().is_ok())
 }
 
-/// What compiles in containers takes ten minutes and more, and runs when it is asked for: `XTASK_TEST_BUILDER=1`.
-#[expect(clippy::print_stdout, reason = "shown with a failing test, as libtest does")]
-fn is_asked_for() -> bool {
-    let asked = std::env::var_os("XTASK_TEST_BUILDER").is_some();
-    if !asked {
-        println!("skipped: XTASK_TEST_BUILDER is not set");
-    }
-    asked && has_engine()
-}
-
 /// The builder image for a workspace. Several tests want it, each by a name of its own: the first makes it, and the engine has its
 /// layers when the others ask.
 fn built(workspace: &Workspace) {

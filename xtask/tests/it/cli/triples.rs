@@ -3,10 +3,11 @@
 //!
 //! The first run compiles Rust's std for five triples where the component cannot be had; the target directory is kept.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use xtask::audit::{Expectation, audit};
-use xtask::cache::Cache;
+use xtask::cache::{Cache, hash_file};
 use xtask::cx::Cx;
 use xtask::policy::Policy;
 use xtask::run::{ImageSource, RunOptions, start};
@@ -14,15 +15,20 @@ use xtask::shell::Shell;
 use xtask::target::{Base, Platform, Target};
 use xtask::ui::{Ui, Verbosity};
 
-use crate::chain::has_debian;
+use crate::chain::{can_provision, has_debian};
 use crate::require::require_program;
 
 use super::{Workspace, fine};
 
-pub const SERVER: &str = r#"//! A server of one sentence.
+const SERVER: &str = r#"//! A server of one sentence.
 use std::io::{Read, Write};
 
+unsafe extern "C" {
+    fn part(text: *const std::ffi::c_char) -> usize;
+}
+
 fn main() -> std::io::Result<()> {
+    assert_eq!(unsafe { part(c"ok".as_ptr()) }, 2 + "src/part.c".len() + 1);
     let address = std::env::var("BLOG_LISTEN").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
     for stream in std::net::TcpListener::bind(address)?.incoming() {
         let mut stream = stream?;
@@ -33,10 +39,38 @@ fn main() -> std::io::Result<()> {
 }
 "#;
 
-fn workspace() -> Workspace {
+/// Compiles the part in C with what .cargo/config.toml and xtask name for the triple.
+const BUILD: &str = r#"use std::env::var;
+
+fn main() {
+    let out = var("OUT_DIR").unwrap();
+    let triple = var("TARGET").unwrap().replace('-', "_");
+    let run = |tool: &str, args: &[&str]| {
+        let program = var(format!("{tool}_{triple}")).unwrap();
+        assert!(std::process::Command::new(program).args(args).status().unwrap().success());
+    };
+    let (object, archive) = (format!("{out}/part.o"), format!("{out}/libpart.a"));
+    run("CC", &["-Os", "-c", "src/part.c", "-o", &object]);
+    run("AR", &["crs", &archive, &object]);
+    println!("cargo:rustc-link-search=native={out}");
+    println!("cargo:rustc-link-lib=static=part");
+}
+"#;
+
+const PART: &str = "#include <string.h>\n\nstatic const char name[] = __FILE__;\n\n\
+                    size_t part(const char *text) {\n    return strlen(text) + sizeof name;\n}\n";
+
+/// A small server in Rust, with a part in C.
+pub const FILES: [(&str, &str); 3] = [
+    ("app/src/main.rs", SERVER),
+    ("app/build.rs", BUILD),
+    ("app/src/part.c", PART),
+];
+
+/// Where all triples are compiled on the host, by these tests and by those that compare.
+pub fn workspace() -> Workspace {
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli/triples");
-    let mut workspace = Workspace::at(root, None);
-    workspace.write("app/src/main.rs", SERVER);
+    let mut workspace = Workspace::at_with(root, &FILES);
     workspace.root = std::fs::canonicalize(&workspace.root).unwrap();
     workspace
 }
@@ -105,13 +139,15 @@ fn plain_cargo_links_an_armv6_program_once_the_tools_are_there() {
     let mut cargo = shell
         .command("cargo")
         .args(["build", "--release", "--package", "blog", "--target", target.triple])
+        // Apart from what xtask compiles, which is told other flags.
+        .args(["--target-dir", "target/plain"])
         .current_dir(&workspace.root);
     // Where rustup has no std for this triple, it is built, as `cargo xtask image` would.
     if !Path::new(&sysroot).join("lib/rustlib").join(target.triple).is_dir() {
         cargo = cargo.env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=std,panic_abort");
     }
     fine(&cargo);
-    let program = workspace.path("target").join(target.triple).join("release/blog");
+    let program = workspace.path("target/plain").join(target.triple).join("release/blog");
     let policy = Policy::parse(&workspace.read("xtask.toml")).unwrap();
     let expectation = Expectation {
         file: program.display().to_string(),
@@ -124,4 +160,86 @@ fn plain_cargo_links_an_armv6_program_once_the_tools_are_there() {
     if let Err(report) = audit(std::fs::read(&program).unwrap(), &expectation) {
         panic!("{report}");
     }
+}
+
+/// Another directory, another home, another cargo home, another place of the toolchain: the same bytes. Of the blog, that is shown by
+/// the builder container, where all of these are others, too.
+#[test]
+fn two_clones_in_different_places_give_the_same_bytes() {
+    if !can_provision() {
+        return;
+    }
+    let here = workspace();
+    let image = |workspace: &Workspace| {
+        super::xtask(
+            &workspace.root,
+            &["image", "--base", "scratch", "--platform", "linux/arm/v7"],
+        )
+        .env("XTASK_CACHE_DIR", cache())
+        .args(["--to", "oci:target/clones"])
+    };
+    let first = fine(&image(&here));
+    let tmp = Path::new(env!("CARGO_TARGET_TMPDIR")).join("another/user's/place to clone into");
+    let shell = Shell::default();
+    let clone = Workspace::at_with(tmp.join("clone"), &FILES);
+
+    let home = tmp.join("home");
+    let cargo_home = home.join("cargo of another user");
+    fs::create_dir_all(cargo_home.join("registry")).unwrap();
+    let real =
+        std::env::var_os("CARGO_HOME").map_or_else(|| std::env::home_dir().unwrap().join(".cargo"), PathBuf::from);
+    for part in ["registry/index", "registry/cache", "config.toml", "credentials.toml"] {
+        let link = cargo_home.join(part);
+        if real.join(part).exists() && !link.exists() {
+            std::os::unix::fs::symlink(real.join(part), link).unwrap();
+        }
+    }
+    let sysroot = PathBuf::from(
+        shell
+            .command("rustc")
+            .args(["--print", "sysroot"])
+            .current_dir(&here.root)
+            .read()
+            .unwrap(),
+    );
+    let toolchain = home.join("toolchain");
+    if !toolchain.is_dir() {
+        // Hard links: a gigabyte that need not be copied. Another file system would need real copies.
+        let linked = shell
+            .command("cp")
+            .arg("-al")
+            .arg(fs::canonicalize(&sysroot).unwrap())
+            .arg(&toolchain)
+            .output()
+            .unwrap();
+        if !linked.status.success() {
+            let _ = fs::remove_dir_all(&toolchain);
+            shell
+                .command("cp")
+                .arg("-a")
+                .arg(fs::canonicalize(&sysroot).unwrap())
+                .arg(&toolchain)
+                .run()
+                .unwrap();
+        }
+    }
+    let path = format!("{}:{}", toolchain.join("bin").display(), std::env::var("PATH").unwrap());
+    let second = image(&clone)
+        .arg("--offline")
+        .env("HOME", &home)
+        .env("CARGO_HOME", &cargo_home)
+        .env("PATH", path)
+        .env("CARGO", toolchain.join("bin/cargo"))
+        .env("RUSTC", toolchain.join("bin/rustc"))
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("RUSTUP_HOME");
+    assert_eq!(fine(&second), first, "the same program gave different images");
+    let program = "target/armv7-unknown-linux-musleabihf/release/blog";
+    assert_eq!(
+        hash_file(&here.path(program)).unwrap(),
+        hash_file(&clone.path(program)).unwrap(),
+        "the programs differ: compare {} and {}",
+        here.path(program).display(),
+        clone.path(program).display()
+    );
 }
