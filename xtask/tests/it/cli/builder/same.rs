@@ -124,6 +124,7 @@ const MUSL: &str = "arm-unknown-linux-musleabihf";
 /// The real program, with SQLite and all its crates: the same file and the same images from both builders, although path, home,
 /// cargo's home and the place of the tool chain are others. The host's is the one of the main job's tests.
 #[test]
+#[ignore = "compiles std, zig's C library and the blog in a container: ten minutes and more"]
 fn the_blog_is_the_same_from_both_builders() {
     if !has_engine() || !can_provision() {
         return;
@@ -218,6 +219,7 @@ fn images(workspace: &Workspace, builder: &str) -> BTreeMap<(String, String), St
 
 /// Rust, std and a part in C, for every other triple, and the images of every base.
 #[test]
+#[ignore = "compiles std and zig's C library for eight triples, here and in a container: half an hour"]
 fn a_small_server_and_its_images_are_the_same_for_every_other_triple() {
     if !has_engine() || !can_provision() || !has_debian() || !has_raspbian() {
         return;
