@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -33,20 +33,23 @@ fn runs(id: &str) -> bool {
         .any(|line| line.starts_with("State:") && !line.contains('Z'))
 }
 
+/// `cargo xtask` that takes signals as they are: whoever started this test may have chosen to ignore some of them, as `nohup` and
+/// shells without job control do.
+pub fn that_ignores_nothing(dir: &Path) -> PathBuf {
+    let start = dir.join("start");
+    let program = env!("CARGO_BIN_EXE_xtask");
+    let text = format!("#!/bin/sh\nexec env --default-signal=HUP,INT,TERM '{program}' \"$@\"\n");
+    script(&start, &text);
+    start
+}
+
 /// Runs a command that calls cargo, which a stand-in is found for as CARGO and in PATH, and ends it with each signal.
 #[track_caller]
 pub fn ends_with_all_it_started(dir: &Path, command: impl Fn() -> Command) {
-    let (cargo, ids, start) = (dir.join("bin/cargo"), dir.join("ids"), dir.join("start"));
+    let (cargo, ids) = (dir.join("bin/cargo"), dir.join("ids"));
     script(&cargo, CARGO);
     let path = std::env::var("PATH").unwrap_or_default();
-    // Whoever started this test may have chosen to ignore some of them.
-    script(
-        &start,
-        &format!(
-            "#!/bin/sh\nexec env --default-signal=HUP,INT,TERM '{}' \"$@\"\n",
-            env!("CARGO_BIN_EXE_xtask")
-        ),
-    );
+    let start = that_ignores_nothing(dir);
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let _ = fs::remove_file(&ids);
         let mut running = command()

@@ -8,6 +8,7 @@ use serde_json::Value;
 use xtask::engine::{Connection, Endpoint};
 use xtask::shell::Shell;
 
+use super::super::stops::that_ignores_nothing;
 use super::super::{Workspace, code};
 use super::{IMAGE, NAME, built, fine, has_engine, run, workspace};
 use crate::engine::{certificates, local_ssh, port};
@@ -139,8 +140,13 @@ fn stopped_on_the_way(workspace: &Workspace) {
         "app/build.rs",
         "fn main() {\n    std::thread::sleep(std::time::Duration::from_secs(600));\n}\n",
     );
+    let dir = tempfile::tempdir().unwrap();
+    let start = that_ignores_nothing(dir.path());
     for signal in [rustix::process::Signal::INT, rustix::process::Signal::KILL] {
-        let mut running = run(workspace, &IMAGE).spawn(Stdio::null(), Stdio::null()).unwrap();
+        let mut running = run(workspace, &IMAGE)
+            .with_program(&start)
+            .spawn(Stdio::null(), Stdio::null())
+            .unwrap();
         until("a container that compiles", || compiling(workspace) == 1);
         running.signal(signal).unwrap();
         let status = running.wait().unwrap();
