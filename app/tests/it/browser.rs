@@ -31,6 +31,93 @@ fn the_owner_signs_in_writes_and_signs_out_without_javascript() {
     assert_eq!(browser.count("header form button"), 0);
 }
 
+/// What an owner does in a day: signs in, uploads, writes, edits, searches, takes an edit back, throws away and fetches
+/// back, signs out. With a browser that runs scripts and one that does not there is no difference.
+fn a_day(javascript: bool, lang: &str, published: &str) {
+    let Some(mut browser) = Chromium::start(javascript) else {
+        return;
+    };
+    let app = TestApp::start_with(&["--insecure-cookie", "--lang", lang]);
+    let at = |path: &str| format!("http://{}{path}", app.address);
+    let press = |browser: &mut Chromium, css: &str| {
+        let element = browser.find(css);
+        browser.click(&element);
+    };
+    let fill = |browser: &mut Chromium, css: &str, text: &str| {
+        let element = browser.find(css);
+        browser.clear(&element);
+        browser.type_into(&element, text);
+    };
+    let main = |browser: &mut Chromium| {
+        let element = browser.find("main");
+        browser.text(&element)
+    };
+    browser.open(&at("/login"));
+    assert_eq!(browser.count(&format!("html[lang={lang}]")), 1);
+    fill(&mut browser, "#password", PASSWORD);
+    press(&mut browser, "main button");
+
+    let image = app.directory.path().join("a.jpg");
+    std::fs::write(&image, include_bytes!("../fixtures/images/baseline.jpg")).unwrap();
+    browser.open(&at("/admin/new"));
+    fill(&mut browser, "#body", "東京の午前 #tag");
+    let file = browser.find("#file");
+    browser.type_into(&file, image.to_str().unwrap());
+    // Without words for the image the form comes back with everything that was typed, the image too.
+    press(&mut browser, "button[value=publish]");
+    assert_eq!(browser.count("[role=alert]"), 1);
+    fill(&mut browser, "#alt1", "a small picture");
+    press(&mut browser, "button[value=publish]");
+    assert_eq!(browser.url(), at("/posts/1"));
+    assert_eq!(browser.count("main img[alt='a small picture']"), 1);
+    assert!(main(&mut browser).contains("東京の午前"));
+
+    press(&mut browser, "main a[href='/admin/posts/1/edit']");
+    fill(&mut browser, "#body", "東京の午後 #tag");
+    press(&mut browser, "button[value=preview]");
+    assert_eq!(browser.count(".preview"), 1);
+    press(&mut browser, "button[value=publish]");
+    assert!(main(&mut browser).contains("東京の午後"));
+    browser.open(&at("/search"));
+    fill(&mut browser, "input[name=q]", "午後");
+    press(&mut browser, "main button");
+    assert_eq!(browser.count("main mark"), 1);
+    press(&mut browser, "main a[href='/posts/1']");
+
+    browser.open(&at("/admin/posts/1/history"));
+    press(&mut browser, "main .meta a");
+    press(&mut browser, "main .actions button");
+    assert_eq!(browser.count("[role=alert]"), 0);
+    browser.open(&at("/posts/1"));
+    assert!(main(&mut browser).contains("東京の午前"), "the edit is taken back");
+    assert_eq!(browser.count("main img"), 1);
+
+    browser.open(&at("/admin/posts/1/delete"));
+    press(&mut browser, "button.danger");
+    // Asking where it is waits for where it goes.
+    assert_eq!(browser.url(), at("/admin/trash"));
+    assert_eq!(app.reader().get("/posts/1").status, 410);
+    press(&mut browser, "main .items button");
+    assert_eq!(browser.url(), at("/posts/1"));
+    assert_eq!(app.reader().get("/posts/1").status, 200);
+    browser.open(&at("/admin"));
+    assert!(main(&mut browser).contains(published));
+
+    press(&mut browser, "header form button");
+    browser.open(&at("/admin"));
+    assert_eq!(browser.url(), at("/login"));
+}
+
+#[test]
+fn a_day_of_the_owner_without_javascript_in_japanese() {
+    a_day(false, "ja", "公開");
+}
+
+#[test]
+fn a_day_of_the_owner_with_javascript_in_english() {
+    a_day(true, "en", "Published");
+}
+
 #[test]
 fn javascript_is_really_off() {
     let Some(mut browser) = Chromium::start(false) else {
