@@ -40,4 +40,90 @@ mod tests {
             assert_eq!(fold(&once), once, "{c:?}");
         }
     }
+
+    /// Texts that a machine wrote (xorshift, the same in every run): letters that have other widths and cases, marks that
+    /// compose, kana, Hangul, and any other character.
+    fn texts() -> impl Iterator<Item = String> {
+        const PARTS: [&str; 20] = [
+            "a",
+            "Ｂ",
+            "ｃ",
+            "É",
+            "e\u{301}",
+            "ﾗ",
+            "ﾊﾟ",
+            "が",
+            "か\u{3099}",
+            "カ\u{3099}",
+            "①",
+            "㍿",
+            "İ",
+            "ß",
+            "ΑΣ",
+            "가",
+            "ᄀ",
+            "\u{301}",
+            "\u{323}",
+            " ",
+        ];
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut roll = move |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 11) as usize % below
+        };
+        (0..20_000).map(move |_| {
+            let pieces = (0..=roll(8)).map(|_| match roll(4) {
+                0 => char::from_u32(u32::try_from(roll(0x0002_0000)).unwrap())
+                    .unwrap_or('x')
+                    .to_string(),
+                _ => PARTS[roll(PARTS.len())].to_owned(),
+            });
+            pieces.collect()
+        })
+    }
+
+    #[test]
+    fn whatever_is_folded_stays_folded() {
+        for text in texts() {
+            let once = fold(&text);
+            assert_eq!(fold(&once), once, "{}", text.escape_unicode());
+        }
+    }
+
+    #[test]
+    fn what_is_one_text_to_unicode_is_one_text_folded() {
+        use unicode_normalization::UnicodeNormalization;
+        for text in texts() {
+            let folded = fold(&text);
+            let spellings: [String; 4] = [
+                text.nfc().collect(),
+                text.nfd().collect(),
+                text.nfkc().collect(),
+                text.nfkd().collect(),
+            ];
+            for spelling in spellings {
+                assert_eq!(fold(&spelling), folded, "{}", text.escape_unicode());
+            }
+            // Where no mark can compose over the seam, a whole is folded as its parts are: a part of a word is found.
+            assert_eq!(fold(&format!("{text} {text}")), format!("{folded} {folded}"));
+        }
+    }
+
+    #[test]
+    fn width_and_case_do_not_count() {
+        for text in texts() {
+            let wide: String = text
+                .chars()
+                .map(|c| match c {
+                    '!'..='~' => char::from_u32(u32::from(c) + 0xfee0).unwrap(),
+                    _ => c,
+                })
+                .collect();
+            assert_eq!(fold(&wide), fold(&text), "{}", text.escape_unicode());
+            let upper = text.to_ascii_uppercase();
+            assert_eq!(fold(&upper), fold(&text), "{}", text.escape_unicode());
+        }
+    }
 }
