@@ -14,20 +14,20 @@ fn the_owner_signs_in_writes_and_signs_out_without_javascript() {
     let field = browser.find("#password");
     browser.type_into(&field, PASSWORD);
     let button = browser.find("main button");
-    browser.click(&button);
+    browser.follow(&button);
     assert_eq!(browser.url(), at("/"));
 
     let write = browser.find("a[href='/admin/new']");
-    browser.click(&write);
+    browser.follow(&write);
     let field = browser.find("#body");
     browser.type_into(&field, "こんにちは from a browser");
     let button = browser.find("main button[value='publish']");
-    browser.click(&button);
+    browser.follow(&button);
     assert_eq!(browser.url(), at("/posts/1"));
     assert!(browser.title().contains("こんにちは from a browser"));
 
     let button = browser.find("header form button");
-    browser.click(&button);
+    browser.follow(&button);
     assert_eq!(browser.count("header form button"), 0);
 }
 
@@ -41,7 +41,7 @@ fn a_day(javascript: bool, lang: &str, published: &str) {
     let at = |path: &str| format!("http://{}{path}", app.address);
     let press = |browser: &mut Chromium, css: &str| {
         let element = browser.find(css);
-        browser.click(&element);
+        browser.follow(&element);
     };
     let fill = |browser: &mut Chromium, css: &str, text: &str| {
         let element = browser.find(css);
@@ -94,7 +94,6 @@ fn a_day(javascript: bool, lang: &str, published: &str) {
 
     browser.open(&at("/admin/posts/1/delete"));
     press(&mut browser, "button.danger");
-    // Asking where it is waits for where it goes.
     assert_eq!(browser.url(), at("/admin/trash"));
     assert_eq!(app.reader().get("/posts/1").status, 410);
     press(&mut browser, "main .items button");

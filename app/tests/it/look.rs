@@ -110,7 +110,7 @@ fn signed_in(browser: &mut Chromium) -> TestApp {
     let field = browser.find("#password");
     browser.type_into(&field, PASSWORD);
     let button = browser.find("main button");
-    browser.click(&button);
+    browser.follow(&button);
     app
 }
 
@@ -219,23 +219,23 @@ fn readers_search_and_choose_a_language_without_javascript() {
     let app = seed::start(&[]);
     browser.open(&at(&app, "/"));
     let link = browser.link("日本語");
-    browser.click(&link);
+    browser.follow(&link);
     assert_eq!(browser.url(), at(&app, "/?lang=ja"));
     let link = browser.link("検索");
-    browser.click(&link);
+    browser.follow(&link);
     assert_eq!(browser.url(), at(&app, "/search?lang=ja"), "the language is carried on");
     let field = browser.find("#q");
     browser.type_into(&field, "ラズパイ -東京");
     let button = browser.find("main button");
-    browser.click(&button);
+    browser.follow(&button);
     assert!(browser.url().ends_with("&lang=ja"));
     let mark = browser.find("mark");
     assert_eq!(browser.text(&mark), "ﾗｽﾞﾊﾟｲ");
     let hit = browser.find(".hits a");
-    browser.click(&hit);
+    browser.follow(&hit);
     assert_eq!(browser.url(), at(&app, "/posts/8?lang=ja"));
     let link = browser.link("English");
-    browser.click(&link);
+    browser.follow(&link);
     assert_eq!(browser.url(), at(&app, "/posts/8?lang=en"));
     browser.back();
     browser.reload();

@@ -134,6 +134,21 @@ impl Chromium {
         self.post(&format!("/element/{}/click", element.0), &json!({}));
     }
 
+    /// Clicks what leads to another page, and waits until this one is gone. The driver waits for a page that loads already, not for
+    /// one that will.
+    pub fn follow(&mut self, element: &Element) {
+        let page = self.find("html");
+        self.click(element);
+        let path = format!("/session/{}/element/{}/name", self.session, page.0);
+        for _ in 0..600 {
+            if self.exchange("GET", &path, &Value::Null).0 != 200 {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("no other page came after the click");
+    }
+
     /// Types; for a file field the text is the path of the file.
     pub fn type_into(&mut self, element: &Element, text: &str) {
         self.post(&format!("/element/{}/value", element.0), &json!({ "text": text }));
