@@ -84,6 +84,17 @@ impl Binary {
         &mut self.report.culprits
     }
 
+    /// The program of a report that was kept: the linked program's shipped bytes are those in which the same rules found nothing.
+    /// `None` when the report is of another program, or has findings.
+    pub fn remembered(linked: &[u8], report: Report) -> Option<Binary> {
+        let audited = report.audited.as_ref()?;
+        if !report.passed() || digest_of(linked) != *audited {
+            return None;
+        }
+        let bytes = strip(linked, Keep::Nothing).ok()?;
+        (digest_of(&bytes) == report.digest).then_some(Binary { bytes, report })
+    }
+
     /// The same program without names, as it is shipped: every loaded byte is shown to be the same as in what was audited.
     /// The report is of the shipped bytes then, and says what was audited.
     ///

@@ -132,13 +132,23 @@ impl Record {
         Ok((digest_of(&bytes) == self.linked).then_some(bytes))
     }
 
+    /// Where the linker's map of the last link for the triple is.
+    fn map_path(&self, cx: &Cx) -> Option<PathBuf> {
+        let mut path = link_line_path(cx, Target::from_triple(&self.triple)?).into_os_string();
+        path.push(".map");
+        Some(PathBuf::from(path))
+    }
+
+    /// `sha256:` and the digest of the linker's map, which is part of the evidence; `None` when there is none.
+    pub fn map_digest(&self, cx: &Cx) -> Option<String> {
+        Some(digest_of(&fs::read(self.map_path(cx)?).ok()?))
+    }
+
     /// The evidence for a program that has its symbols. A map that is of another link is left out.
     pub fn evidence(&self, cx: &Cx, program: &[u8]) -> Evidence {
         let target = Target::from_triple(&self.triple);
-        let map = target.and_then(|target| {
-            let mut path = link_line_path(cx, target).into_os_string();
-            path.push(".map");
-            let map = LinkMap::parse(&fs::read_to_string(PathBuf::from(path)).ok()?);
+        let map = self.map_path(cx).and_then(|path| {
+            let map = LinkMap::parse(&fs::read_to_string(path).ok()?);
             map.is_of(program).then_some(map)
         });
         Evidence {

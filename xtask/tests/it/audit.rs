@@ -320,6 +320,25 @@ fn the_report_is_json_and_back() {
 }
 
 #[test]
+fn a_kept_report_counts_for_that_very_program_alone() {
+    let linked = fixture("v6");
+    let audited = || audit(linked.clone(), &expectation("blog", MUSL)).unwrap();
+    let shipped = audited().stripped().unwrap();
+    let kept = || -> Report { serde_json::from_str(&serde_json::to_string(shipped.report()).unwrap()).unwrap() };
+    let again = Binary::remembered(&linked, kept()).unwrap();
+    assert_eq!((again.bytes(), again.report()), (shipped.bytes(), shipped.report()));
+    // Another program, other shipped bytes, a report with findings, and one of a program that is not shipped so.
+    assert!(Binary::remembered(&fixture("v7"), kept()).is_none());
+    let mut other = kept();
+    other.digest = "sha256:00".to_owned();
+    assert!(Binary::remembered(&linked, other).is_none());
+    let mut other = kept();
+    other.findings = audit(fixture("v6t2"), &expectation("blog", MUSL)).unwrap_err().findings;
+    assert!(Binary::remembered(&linked, other).is_none());
+    assert!(Binary::remembered(&linked, audited().report().clone()).is_none());
+}
+
+#[test]
 fn handmade_files_pass_when_nothing_is_wrong() {
     assert_eq!(found(Builder::v6().build(), MUSL), [""; 0]);
     assert_eq!(found(Builder::v6_glibc().build(), HARD), [""; 0]);
