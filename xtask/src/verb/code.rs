@@ -39,6 +39,8 @@ pub fn audited(
     };
     let key = key_of([
         rules_version(),
+        include_str!("code.rs"),
+        include_str!("../compile/record.rs"),
         &Digest::of(bytes).to_string(),
         &format!("{expectation:?} {code:?}"),
         &format!("{:?} {:?} {:?}", record.packages, record.linker, record.compiler),
