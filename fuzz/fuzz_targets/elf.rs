@@ -6,14 +6,13 @@
 
 #[path = "../../xtask/src/audit/mod.rs"]
 mod audit;
-#[path = "../../xtask/src/elf/mod.rs"]
-mod elf;
-#[path = "../../xtask/src/isa/mod.rs"]
-mod isa;
+#[path = "../../xtask/src/culprit/mod.rs"]
+mod culprit;
 #[path = "../../xtask/src/target.rs"]
 mod target;
 
 use libfuzzer_sys::fuzz_target;
+use machine_code::{elf, isa};
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = elf::arm::Attributes::parse(bytes, elf::Encoding::Little);

@@ -12,11 +12,9 @@ pub mod context;
 pub mod culprit;
 pub mod cx;
 pub mod deb;
-pub mod elf;
 pub mod engine;
 pub mod error;
 pub mod http;
-pub mod isa;
 pub mod oci;
 pub mod plan;
 pub mod policy;
@@ -35,3 +33,5 @@ pub mod units;
 pub mod verb;
 pub mod verify;
 pub mod workspace;
+
+pub use machine_code::{elf, isa};

@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::isa::Isa;
+
 /// A platform in the sense of the OCI image index: `os/architecture[/variant]`.
 ///
 /// The order is the order of an index: v6 before v7, because engines before 20.10 take the first `arm` entry
@@ -126,6 +128,17 @@ impl fmt::Display for Platform {
             write!(f, "/{variant}")?;
         }
         Ok(())
+    }
+}
+
+impl From<Platform> for Isa {
+    fn from(platform: Platform) -> Isa {
+        match platform {
+            Platform::ArmV6 => Isa::ArmV6,
+            Platform::ArmV7 => Isa::ArmV7,
+            Platform::Arm64 => Isa::A64,
+            Platform::Amd64 => Isa::X86_64,
+        }
     }
 }
 

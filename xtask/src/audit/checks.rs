@@ -34,7 +34,7 @@ pub(super) struct Checks {
 impl Checks {
     pub(super) fn new(platform: Platform, origin: Origin) -> Self {
         Checks {
-            isa: Isa::of(platform),
+            isa: Isa::from(platform),
             platform,
             origin,
             checks: Vec::new(),

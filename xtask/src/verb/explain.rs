@@ -52,7 +52,7 @@ const AROUND: u64 = 3;
 /// Explains `what`: the name of a crate or of a part of the tool chain, or part of the name of a function. Exit code 1 when
 /// something of it is neither guarded nor waived.
 pub fn run(cx: &Cx, policy: &Policy, what: &str, platform: Platform, json: bool) -> Result<Outcome> {
-    let features = Isa::of(platform).features().context(|| {
+    let features = Isa::from(platform).features().context(|| {
         format!("there is nothing to explain: instructions of {platform} are not decoded, its tool chain is believed")
     })?;
     let mut explanations = Vec::new();

@@ -63,15 +63,15 @@ pub fn run(cx: &Cx, args: &TestArgs) -> Result<Outcome> {
 }
 
 fn run_step(cx: &Cx, policy: &Policy, step: TestStep, args: &[String]) -> Result<()> {
-    let packages = [policy.image.package.as_str(), "xtask"];
+    let packages = [policy.image.package.as_str(), "xtask", "machine-code"];
     let run = |verb: &[&str], rest: &[&str]| {
         let offline: &[&str] = if cx.offline { &["--offline"] } else { &[] };
         cargo(cx).args(verb).args(["--locked"]).args(offline).args(rest)
     };
     // No documentation tests: there are none, and looking for them costs a run of rustdoc each.
     let targets = ["--lib", "--bins", "--tests"];
-    // The two packages are always built apart: together, cargo would unify the features of their dependencies and
-    // build everything twice.
+    // The blog and the pipeline are always built apart: together, cargo would unify the features of their dependencies and
+    // build everything twice. machine-code has no dependencies but those of xtask.
     match step {
         TestStep::Fmt => cargo(cx).args(["fmt", "--all", "--check"]).run(),
         TestStep::Clippy => packages.iter().try_for_each(|package| {
@@ -115,11 +115,18 @@ fn run_step(cx: &Cx, policy: &Policy, step: TestStep, args: &[String]) -> Result
         ),
         TestStep::Xtask => tests(
             cx,
-            run(&["test"], &[&targets[..], &["--package", packages[1], "--"]].concat())
-                .args(args)
-                .env("XTASK_CACHE_DIR", cx.cache.root())
-                // Which engine happens to answer must not decide what the tests do; those of the builder say docker.
-                .env("XTASK_BUILDER", "host"),
+            run(
+                &["test"],
+                &[
+                    &targets[..],
+                    &["--package", packages[1], "--package", packages[2], "--"],
+                ]
+                .concat(),
+            )
+            .args(args)
+            .env("XTASK_CACHE_DIR", cx.cache.root())
+            // Which engine happens to answer must not decide what the tests do; those of the builder say docker.
+            .env("XTASK_BUILDER", "host"),
         ),
     }
 }

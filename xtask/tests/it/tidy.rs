@@ -83,7 +83,7 @@ fn repository() -> Option<Vec<(String, String)>> {
     Some(files)
 }
 
-/// The source files of xtask below xtask/src, by path from the root of the repository.
+/// The source files of xtask below xtask/src, and of the crate with two of its rooms, by path from the root of the repository.
 fn sources() -> Vec<(String, String)> {
     fn walk(dir: &Path, name: &str, found: &mut Vec<(String, String)>) {
         for entry in std::fs::read_dir(dir).unwrap() {
@@ -97,7 +97,9 @@ fn sources() -> Vec<(String, String)> {
         }
     }
     let mut found = Vec::new();
-    walk(&root().join("xtask/src"), "xtask/src", &mut found);
+    for crate_of_rooms in ["xtask/src", "xtask/machine-code/src"] {
+        walk(&root().join(crate_of_rooms), crate_of_rooms, &mut found);
+    }
     found.sort();
     assert!(found.len() > 20, "only {} source files found", found.len());
     found

@@ -1,12 +1,11 @@
 //! What each platform can execute, and the words for it.
 //!
-//! [`Isa::limits`] answers for one ARM build attribute, [`decode`] for one instruction. The audit asks the first only, so far.
+//! [`Isa::limits`] answers for one ARM build attribute, [`decode`] for one instruction. [`walk`] finds the instructions of a file.
 
 pub mod decode;
 pub mod walk;
 
 use crate::elf::arm::{Attributes, Value, tag, tag_name};
-use crate::target::Platform;
 
 /// The instruction set of a platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,16 +101,6 @@ const ARM_V7: [Limit; 15] = [
 ];
 
 impl Isa {
-    /// The instruction set of a platform.
-    pub fn of(platform: Platform) -> Isa {
-        match platform {
-            Platform::ArmV6 => Isa::ArmV6,
-            Platform::ArmV7 => Isa::ArmV7,
-            Platform::Arm64 => Isa::A64,
-            Platform::Amd64 => Isa::X86_64,
-        }
-    }
-
     /// The limits on build attributes; empty where there are no build attributes.
     pub fn limits(self) -> &'static [Limit] {
         match self {

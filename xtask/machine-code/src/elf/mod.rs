@@ -49,7 +49,7 @@ pub enum ElfError {
 }
 
 impl ElfError {
-    pub(crate) fn invalid(what: &'static str, why: impl Into<String>) -> Self {
+    pub fn invalid(what: &'static str, why: impl Into<String>) -> Self {
         ElfError::Invalid { what, why: why.into() }
     }
 }
