@@ -377,6 +377,19 @@ pub fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     Ok(())
 }
 
+/// The same, unless the file is there already with these bytes and this mode: what has its name was synced before it got it, and
+/// the disk need not be waited for again.
+pub fn write_if_changed(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let is_it = |data: fs::Metadata| {
+        data.is_file() && data.len() == bytes.len() as u64 && data.permissions().mode() & 0o7777 == mode
+    };
+    if fs::symlink_metadata(path).is_ok_and(is_it) && fs::read(path).is_ok_and(|found| found == bytes) {
+        return Ok(());
+    }
+    write_with_mode(path, bytes, mode)
+}
+
 /// Names the directory and the next step when the disk is full.
 pub fn full_disk(error: std::io::Error, dir: &Path) -> Error {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
@@ -550,6 +563,25 @@ mod tests {
         assert_eq!((used(), used()), (90, 90));
         cache.tree("tool", "k", |_| Err(Error::new("it is there"))).unwrap();
         assert_eq!(used(), 0);
+    }
+
+    #[test]
+    fn what_did_not_change_is_not_written() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let is = || fs::metadata(&path).unwrap();
+        write_if_changed(&path, b"one", 0o644).unwrap();
+        let first = is().ino();
+        // A new file gets another number while the old one is held open.
+        let _held = File::open(&path).unwrap();
+        write_if_changed(&path, b"one", 0o644).unwrap();
+        assert_eq!(is().ino(), first);
+        write_if_changed(&path, b"two", 0o644).unwrap();
+        assert_ne!(is().ino(), first);
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        write_if_changed(&path, b"two", 0o600).unwrap();
+        assert_eq!(is().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

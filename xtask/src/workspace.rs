@@ -52,8 +52,7 @@ pub fn facts(shell: &Shell, root: &Path, epoch: Option<&str>) -> Result<Facts> {
         },
         None => None,
     };
-    // One git process for revision and time, one for the state of the tree.
-    let git = |args: &[&str]| {
+    let git = &|args: &[&str]| {
         let output = shell
             .command("git")
             .args(args)
@@ -65,15 +64,22 @@ pub fn facts(shell: &Shell, root: &Path, epoch: Option<&str>) -> Result<Facts> {
             .ok()?;
         output.status.success().then(|| output.text().trim().to_owned())
     };
-    let head = git(&["log", "-1", "--format=%H %ct"]);
+    // What git does not know, but COPY and the compiler would take, makes the tree dirty as well. The questions take a while each, and
+    // are asked at once.
+    let asked: [&[&str]; 2] = [
+        &["status", "--porcelain", "--untracked-files=no"],
+        &["status", "--porcelain", "--untracked-files=all", "--", "app", "docker"],
+    ];
+    let (head, states) = std::thread::scope(|scope| {
+        let states = asked.map(|args| scope.spawn(move || git(args)));
+        let head = git(&["log", "-1", "--format=%H %ct"]);
+        (head, states.map(|state| state.join().unwrap_or_default()))
+    });
     let (revision, time) = match head.as_deref().and_then(|text| text.split_once(' ')) {
         Some((revision, time)) => {
-            // What git does not know, but COPY and the compiler would take, makes the tree dirty as well.
-            let asked: [&[&str]; 2] = [
-                &["status", "--porcelain", "--untracked-files=no"],
-                &["status", "--porcelain", "--untracked-files=all", "--", "app", "docker"],
-            ];
-            let dirty = asked.iter().any(|args| git(args).is_none_or(|text| !text.is_empty()));
+            let dirty = states
+                .iter()
+                .any(|state| state.as_ref().is_none_or(|text| !text.is_empty()));
             (
                 Some(format!("{revision}{}", if dirty { "-dirty" } else { "" })),
                 time.parse().ok(),

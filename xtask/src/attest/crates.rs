@@ -53,7 +53,23 @@ pub struct Traces {
     /// Parts of the tool chain with their version: `musl`, `zig 0.17.1`.
     pub parts: BTreeSet<Named>,
     /// Objects of C or assembly, by the crate whose library has them.
+    #[serde(with = "pairs")]
     pub foreign: BTreeMap<Named, BTreeSet<String>>,
+}
+
+/// JSON has no keys but strings.
+mod pairs {
+    use super::{BTreeMap, BTreeSet, Deserialize, Named};
+
+    type Map = BTreeMap<Named, BTreeSet<String>>;
+
+    pub(super) fn serialize<S: serde::Serializer>(map: &Map, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(map)
+    }
+
+    pub(super) fn deserialize<'a, D: serde::Deserializer<'a>>(from: D) -> Result<Map, D::Error> {
+        Ok(Vec::deserialize(from)?.into_iter().collect())
+    }
 }
 
 /// All of it.

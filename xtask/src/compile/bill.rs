@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 
 use cargo_metadata::{Metadata, Package};
 use serde::Deserialize;
@@ -18,12 +19,21 @@ use crate::error::{Context, Error, Result};
 /// The checksums of Cargo.lock, by name, version and source.
 type Checksums = BTreeMap<(String, String, String), String>;
 
+/// What a program is made of, and where that is written.
+#[derive(Clone, Debug)]
+pub struct Bill {
+    /// What it is made of.
+    pub crates: Crates,
+    /// The manifests that somebody may edit: those of packages that are not from a registry.
+    pub manifests: Vec<PathBuf>,
+}
+
 /// What the program of a record is made of. `program` is the program with its names, for the linker's map to be held against.
 ///
 /// # Errors
 ///
 /// When cargo or Cargo.lock cannot be read, or know nothing of what was compiled.
-pub fn bill(cx: &Cx, record: &Record, program: &[u8]) -> Result<Crates> {
+pub fn bill(cx: &Cx, record: &Record, program: &[u8]) -> Result<Bill> {
     let metadata = metadata(cx, &record.triple)?;
     let sums = checksums(cx)?;
     // What std itself depends on is not in this workspace's metadata, and cargo says of it no more than name and version.
@@ -57,7 +67,9 @@ pub fn bill(cx: &Cx, record: &Record, program: &[u8]) -> Result<Crates> {
     }
     bundled.sort();
     let own = |one: &&Package| *one.name == record.package && metadata.workspace_members.contains(&one.id);
-    Ok(Crates {
+    let local = metadata.packages.iter().filter(|one| one.source.is_none());
+    let manifests = local.map(|one| one.manifest_path.clone().into_std_path_buf()).collect();
+    let crates = Crates {
         repository: metadata
             .packages
             .iter()
@@ -70,7 +82,8 @@ pub fn bill(cx: &Cx, record: &Record, program: &[u8]) -> Result<Crates> {
         bundled,
         macros: tools(true)?,
         build: tools(false)?,
-    })
+    };
+    Ok(Bill { crates, manifests })
 }
 
 fn describe(metadata: &Metadata, sums: &Checksums, compiled: &Compiled, from_source: bool) -> Result<Crate> {

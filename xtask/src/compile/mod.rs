@@ -17,7 +17,7 @@ use crate::shell::Command;
 use crate::target::{HOSTS, Target};
 use crate::toolchain::rust_std::Compiler;
 use crate::toolchain::zig::Zig;
-pub use bill::bill;
+pub use bill::{Bill, bill};
 use messages::Messages;
 pub use record::{Record, Tool, dependencies};
 
@@ -278,8 +278,8 @@ pub fn adopt(cx: &Cx, plan: &Plan, compile: &CompilePlan, foreign: Foreign) -> R
     if let Some(dir) = link_line.parent() {
         fs::create_dir_all(dir).context(|| format!("cannot create {}", dir.display()))?;
     }
-    cache::write_with_mode(&link_line, foreign.link_line.as_bytes(), 0o644)?;
-    cache::write_with_mode(&map, &foreign.map, 0o644)?;
+    cache::write_if_changed(&link_line, foreign.link_line.as_bytes(), 0o644)?;
+    cache::write_if_changed(&map, &foreign.map, 0o644)?;
     let linked = Linked {
         path: foreign.path,
         bytes: foreign.program,

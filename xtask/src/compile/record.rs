@@ -101,7 +101,7 @@ impl Record {
 
     pub(super) fn write(&self, cx: &Cx) -> Result<()> {
         let text = serde_json::to_string_pretty(self)?;
-        cache::write_with_mode(&Record::path(cx, &self.triple), text.as_bytes(), 0o644)
+        cache::write_if_changed(&Record::path(cx, &self.triple), text.as_bytes(), 0o644)
     }
 
     /// The record of what was made last for a triple; `None` when there is none.

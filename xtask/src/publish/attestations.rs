@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::attest::Attestation;
-use crate::cache::{full_disk, write_atomically};
+use crate::cache::{full_disk, write_if_changed};
 use crate::error::{Context, Result};
 use crate::oci::Digest;
 use crate::oci::claims::claims;
@@ -55,11 +55,10 @@ pub fn write_for_archive(path: &Path, images: &[(Digest, &Attestation)]) -> Resu
 fn write(dir: &Path, images: &[(Digest, &Attestation)], keep: Option<&BTreeSet<Digest>>) -> Result<()> {
     fs::create_dir_all(dir).map_err(|error| full_disk(error, dir))?;
     for (digest, attestation) in images {
-        write_atomically(&dir.join(format!("{}.{SPDX}", digest.hex())), &attestation.spdx)?;
-        write_atomically(
-            &dir.join(format!("{}.{PROVENANCE}", digest.hex())),
-            &attestation.provenance,
-        )?;
+        let documents = [(SPDX, &attestation.spdx), (PROVENANCE, &attestation.provenance)];
+        for (kind, document) in documents {
+            write_if_changed(&dir.join(format!("{}.{kind}", digest.hex())), document, 0o644)?;
+        }
     }
     let Some(keep) = keep else { return Ok(()) };
     for entry in fs::read_dir(dir)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::cache::{full_disk, write_atomically};
+use crate::cache::{full_disk, write_atomically, write_if_changed};
 use crate::error::{Context, Error, Result};
 use crate::oci::archive::named;
 use crate::oci::layout::{BlobStore, REF_NAME, index_json, marker};
@@ -145,7 +145,7 @@ pub fn write_audit(dir: &Path, verdicts: &[(Digest, Value)]) -> Result<()> {
     let there: Vec<Value> = existing(&index).map_err(Error::new)?;
     images.retain(|digest, _| there.iter().any(|manifest| manifest["digest"] == digest.as_str()));
     let text = canonical_json(&json!({"schema": 1, "images": images}));
-    write_atomically(&path, &text)?;
+    write_if_changed(&path, &text, 0o644)?;
     drop(writer);
     Ok(())
 }
@@ -222,7 +222,7 @@ impl Writer {
         }
         // The order of publishing must not show.
         manifests.sort_by_cached_key(|descriptor| (name(descriptor), descriptor["digest"].to_string()));
-        write_atomically(&path, &index_json(manifests))
+        write_if_changed(&path, &index_json(manifests), 0o644)
     }
 }
 

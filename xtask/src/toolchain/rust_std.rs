@@ -1,5 +1,6 @@
 //! Rust's standard library for a triple: rustup's component where it can be had, else built from rust-src.
 
+use std::cell::OnceCell;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,26 @@ pub struct Compiler {
     pub host: String,
     /// Its sysroot.
     pub sysroot: PathBuf,
+}
+
+/// The compiler of this machine, which is asked who it is when somebody first needs to know: with the Docker builder nobody does.
+#[derive(Debug, Default)]
+pub struct Detected(OnceCell<Compiler>);
+
+impl Detected {
+    /// The compiler.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn get(&self, cx: &Cx) -> Result<&Compiler> {
+        match self.0.get() {
+            Some(compiler) => Ok(compiler),
+            None => {
+                let compiler = Compiler::detect(cx)?;
+                Ok(self.0.get_or_init(|| compiler))
+            }
+        }
+    }
 }
 
 impl Compiler {

@@ -33,7 +33,7 @@ pub fn make_if_missing(cx: &Cx, base: Base, platform: Platform) -> Result<bool> 
         ..ImageArgs::default()
     };
     let policy = policy(cx)?;
-    let compiler = crate::toolchain::rust_std::Compiler::detect(cx)?;
+    let compiler = crate::toolchain::rust_std::Detected::default();
     let plan = image::resolve(cx, &wanted, &policy, &compiler)?;
     Ok(image::make(cx, &wanted, &policy, &plan, &compiler)?.is_some())
 }

@@ -19,7 +19,7 @@ use crate::policy::BuilderChoice;
 use crate::publish::layout;
 use crate::shell::Command;
 use crate::target::Base;
-use crate::toolchain::rust_std::Compiler;
+use crate::toolchain::rust_std::Detected;
 use crate::verb::{image, policy};
 
 /// At most this part of the time of the others.
@@ -116,7 +116,7 @@ impl Ours {
             ..ImageArgs::default()
         };
         let policy = policy(cx)?;
-        let plan = image::resolve(cx, &wanted, &policy, &Compiler::detect(cx)?)?;
+        let plan = image::resolve(cx, &wanted, &policy, &Detected::default())?;
         let program = config["config"]["Entrypoint"][0]
             .as_str()
             .unwrap_or_default()

@@ -15,7 +15,7 @@ use crate::error::{Context, Result};
 use crate::policy::BuilderChoice;
 use crate::shell::Command;
 use crate::target::Base;
-use crate::toolchain::rust_std::{self, Compiler};
+use crate::toolchain::rust_std::{self, Detected};
 use crate::verb::{image, policy};
 
 /// The line that an edit adds or takes away. It shifts the line numbers in every panic message below it.
@@ -143,11 +143,12 @@ fn bare(cx: &Cx) -> Result<Command> {
         builder: Some(BuilderChoice::Host),
         ..ImageArgs::default()
     };
-    let (policy, compiler) = (policy(cx)?, Compiler::detect(cx)?);
+    let (policy, compiler) = (policy(cx)?, Detected::default());
     let plan = image::resolve(cx, &wanted, &policy, &compiler)?;
+    let compiler = compiler.get(cx)?;
     let planned = plan.compile.first().context(|| "the plan compiles nothing")?;
-    let std = rust_std::provision(cx, &compiler, &planned.triple, planned.std)?;
-    compile::build_command(cx, &plan, planned, std, &compiler, &[])
+    let std = rust_std::provision(cx, compiler, &planned.triple, planned.std)?;
+    compile::build_command(cx, &plan, planned, std, compiler, &[])
 }
 
 /// Runs it with its output kept, and shown when it fails.

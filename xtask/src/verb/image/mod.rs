@@ -32,7 +32,7 @@ use crate::publish::daemon::Daemon;
 use crate::publish::{archive, layout};
 use crate::registry::Registry;
 use crate::sysroot::StandIn;
-use crate::toolchain::rust_std::{self, Compiler};
+use crate::toolchain::rust_std::{self, Compiler, Detected};
 use crate::toolchain::zig;
 use crate::ui::bytes;
 use crate::verb::audit::assembled;
@@ -66,7 +66,7 @@ pub fn run(cx: &Cx, args: &ImageArgs) -> Result<Outcome> {
         return resolve::run(cx, args);
     }
     let policy = policy(cx)?;
-    let compiler = Compiler::detect(cx)?;
+    let compiler = Detected::default();
     let plan = resolve(cx, args, &policy, &compiler)?;
     if args.dry_run {
         let text = if args.json {
@@ -91,7 +91,7 @@ pub fn run(cx: &Cx, args: &ImageArgs) -> Result<Outcome> {
 }
 
 /// The plan for these arguments.
-pub fn resolve(cx: &Cx, args: &ImageArgs, policy: &Policy, compiler: &Compiler) -> Result<Plan> {
+pub fn resolve(cx: &Cx, args: &ImageArgs, policy: &Policy, compiler: &Detected) -> Result<Plan> {
     // What is not UTF-8 is not a number either, and is refused as such.
     let epoch = std::env::var_os("SOURCE_DATE_EPOCH").map(|value| value.to_string_lossy().into_owned());
     let facts = workspace::facts(&cx.shell, &cx.root, epoch.as_deref())?;
@@ -116,9 +116,12 @@ pub fn resolve(cx: &Cx, args: &ImageArgs, policy: &Policy, compiler: &Compiler) 
         builder: Some(builder),
         sqlite: args.sqlite.clone(),
     };
-    plan::resolve(&request, policy, &facts, |triple, choice| match builder {
-        Builder::Host => rust_std::ready(cx, compiler, triple, choice),
+    let compiler = match builder {
+        Builder::Host => Some(compiler.get(cx)?),
         Builder::Docker => None,
+    };
+    plan::resolve(&request, policy, &facts, |triple, choice| {
+        compiler.and_then(|compiler| rust_std::ready(cx, compiler, triple, choice))
     })
     .map_err(Error::new)
 }
@@ -141,7 +144,7 @@ pub struct Finished<'a> {
 }
 
 /// Does what the plan says. `None` when the audit had findings, which were shown.
-pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &Compiler) -> Result<Option<Vec<Made>>> {
+pub fn make(cx: &Cx, args: &ImageArgs, policy: &Policy, plan: &Plan, compiler: &Detected) -> Result<Option<Vec<Made>>> {
     check_destinations(cx, plan)?;
     let Some(images) = finish(cx, args, policy, plan, compiler)? else {
         return Ok(None);
@@ -178,7 +181,7 @@ pub fn finish<'a>(
     args: &ImageArgs,
     policy: &Policy,
     plan: &'a Plan,
-    compiler: &Compiler,
+    compiler: &Detected,
 ) -> Result<Option<Vec<Finished<'a>>>> {
     // What can be wrong without compiling is found before compiling.
     let stages = stages(cx, policy, plan)?;
@@ -197,7 +200,13 @@ pub fn finish<'a>(
         return Ok(None);
     }
     let artifacts = match plan.builder {
-        Builder::Host => on_the_host(cx, policy, plan, compiler, &stand_ins(plan, &bases, &libraries))?,
+        Builder::Host => on_the_host(
+            cx,
+            policy,
+            plan,
+            compiler.get(cx)?,
+            &stand_ins(plan, &bases, &libraries),
+        )?,
         Builder::Docker => {
             let libraries = stand_ins(plan, &bases, &libraries);
             builder::compile(cx, policy, plan, args.debian_mirror.as_deref(), &libraries)?
