@@ -61,6 +61,7 @@ fn mistakes_are_named_and_exit_with_2() {
         (&["--listen"], "--listen"),
         (&["owner", "set"], "--password-stdin"),
         (&["health", "--url", "https://x"], "https://x"),
+        (&["health", "--url", "http://blog.example:80/"], "blog.example"),
         (&["--database", "/no/such/place/blog.db"], "/no/such/place"),
         (&["--database", "/"], "/"),
     ] {
@@ -170,6 +171,9 @@ fn health_tells_by_its_exit_code() {
         run(&["health", "--url", &format!("http://{}/nothing", app.address)]).0,
         1
     );
+    let by_name = url.replace("127.0.0.1", "localhost");
+    assert_ne!(by_name, url);
+    assert_eq!(run(&["health", "--url", &by_name]).0, 0);
     let everywhere = app.address.replace("127.0.0.1", "0.0.0.0");
     assert_eq!(run(&["health", "--admin-listen", "off", "--listen", &everywhere]).0, 0);
     app.terminate();
