@@ -12,9 +12,10 @@ use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
 use flate2::Compression;
-use flate2::write::GzEncoder;
+use flate2::write::DeflateEncoder;
 use sha2::{Digest, Sha256};
 
+use crate::domain::crc::Crc;
 use crate::domain::{Stamp, hex};
 
 /// For all kept answers together; then those go that nobody has asked for again.
@@ -119,9 +120,14 @@ impl Page {
 
 /// RFC 1952. The same bytes for the same text: no name, no time.
 fn compress(body: &[u8]) -> Option<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 3), Compression::new(6));
+    let mut out = Vec::with_capacity(body.len() / 3);
+    out.extend([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
+    let mut encoder = DeflateEncoder::new(out, Compression::new(6));
     encoder.write_all(body).ok()?;
-    encoder.finish().ok()
+    let mut out = encoder.finish().ok()?;
+    out.extend(Crc::of(body).to_le_bytes());
+    out.extend(u32::try_from(body.len()).ok()?.to_le_bytes());
+    Some(out)
 }
 
 fn takes_gzip(headers: &HeaderMap) -> bool {

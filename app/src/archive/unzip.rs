@@ -6,10 +6,10 @@ use std::fs::File;
 use std::io::{BufReader, Error, ErrorKind, Read, Result};
 use std::os::unix::fs::FileExt;
 
-use flate2::Crc;
 use flate2::read::DeflateDecoder;
 
 use super::is_plain;
+use crate::domain::crc::Crc;
 
 /// The list is held in memory. No archive of one person has more.
 const MOST_FILES: u64 = 1_000_000;
@@ -264,12 +264,12 @@ impl Read for Checked<'_> {
             Content::Stored(part) => part.read(buffer)?,
             Content::Deflated(decoder) => decoder.read(buffer)?,
         };
-        self.crc.update(&buffer[..count]);
+        self.crc.add(&buffer[..count]);
         match self.left.checked_sub(count as u64) {
             None => return bad("a file in the zip is longer than the zip says".to_owned()),
             Some(left) => self.left = left,
         }
-        if count == 0 && (self.left > 0 || self.crc.sum() != self.expected) {
+        if count == 0 && (self.left > 0 || self.crc.value() != self.expected) {
             return bad("a file in the zip is damaged: length or check sum is wrong".to_owned());
         }
         Ok(count)

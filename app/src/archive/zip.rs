@@ -3,8 +3,10 @@
 
 use std::io::{self, Read, Write};
 
+use flate2::Compression;
 use flate2::write::DeflateEncoder;
-use flate2::{Compression, Crc};
+
+use crate::domain::crc::Crc;
 
 /// 1980-01-01, the first day that the format knows.
 const DATE: u16 = 1 << 5 | 1;
@@ -74,7 +76,7 @@ impl<W: Write> Zip<W> {
             header,
             packed: self.out.written - start,
             size,
-            crc: crc.sum(),
+            crc: crc.value(),
             method,
         };
         let mut tail = Vec::new();
@@ -147,7 +149,7 @@ fn copy(content: &mut dyn Read, out: &mut impl Write, crc: &mut Crc) -> io::Resu
         if count == 0 {
             return Ok(size);
         }
-        crc.update(&buffer[..count]);
+        crc.add(&buffer[..count]);
         out.write_all(&buffer[..count])?;
         size += count as u64;
     }

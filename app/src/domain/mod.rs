@@ -2,6 +2,7 @@
 
 pub mod calendar;
 pub mod content;
+pub mod crc;
 pub mod cursor;
 pub mod fold;
 pub mod hex;

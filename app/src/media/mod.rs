@@ -4,7 +4,6 @@
 //! all others are left behind; what does not parse is refused. Width and height come from headers, before anything else
 //! is looked at, so no size that a file claims costs memory.
 
-mod crc;
 mod exif;
 mod icc;
 mod jpeg;

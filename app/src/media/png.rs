@@ -2,10 +2,10 @@
 
 use std::io::{Read, Seek, Write};
 
-use super::crc::Crc;
 use super::exif::Orientation;
 use super::source::Source;
 use super::{Failed, Format, Limits, Picture, Refused, check_size};
+use crate::domain::crc::Crc;
 
 pub const SIGNATURE: &[u8; 8] = b"\x89PNG\r\n\x1a\n";
 
