@@ -62,6 +62,12 @@ fn put(root: &Path) {
         copy(&here.join("..").join(path), &root.join(path));
     }
     copy_tree(&here.join("tests/fixtures/story"), root);
+    // One guard is about tables for unwinding, and programs for the Pi Zero have hardly any.
+    let config = root.join(".cargo/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let with_tables = text.replace("-Cforce-unwind-tables=no", "-Cforce-unwind-tables=yes");
+    assert_ne!(text, with_tables);
+    fs::write(config, with_tables).unwrap();
 }
 
 fn cache() -> PathBuf {

@@ -5,6 +5,11 @@ use xtask::target::{HOSTS, Libc, TARGETS};
 use super::{Offence, none, read};
 
 const FILE: &str = ".cargo/config.toml";
+/// For the Pi Zero, size counts more than for others.
+const SMALL: [&str; 2] = [
+    "-Cforce-unwind-tables=no",
+    "-Cllvm-args=-enable-machine-outliner=always",
+];
 
 /// What the file lacks or has too much. The host triples are missing on purpose: their settings would apply to everything that
 /// is built to run on such a machine itself.
@@ -32,6 +37,13 @@ fn differences(text: &str) -> Vec<Offence> {
         if target.libc == Libc::Musl {
             // zig brings musl's start files and libc; rustc's own would come on top.
             flags.push("-Clink-self-contained=no".to_owned());
+        }
+        if target.triple.starts_with("arm-") {
+            if target.libc == Libc::Musl {
+                // A static program is linked to one address.
+                flags.push("-Crelocation-model=static".to_owned());
+            }
+            flags.extend(SMALL.map(str::to_owned));
         }
         let lines = [
             ("linker", toml::Value::from(format!(".tools/{triple}-link"))),
@@ -103,7 +115,7 @@ fn bad_settings_are_found_with_the_line_to_write() {
     let text: String = empty.iter().map(|offence| format!("{offence}\n")).collect();
     for line in [
         r#"linker = ".tools/arm-unknown-linux-musleabihf-link""#,
-        r#"rustflags = ["-Ctarget-cpu=arm1176jzf-s", "-Clink-self-contained=no"]"#,
+        r#"rustflags = ["-Ctarget-cpu=arm1176jzf-s", "-Clink-self-contained=no", "-Crelocation-model=static", "-Cforce-unwind-tables=no", "-Cllvm-args=-enable-machine-outliner=always"]"#,
         r#"CC_arm_unknown_linux_gnueabi = { value = ".tools/arm-unknown-linux-gnueabi-cc", relative = true }"#,
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
