@@ -110,12 +110,6 @@ pub fn build_command(
         ])
         .args(["--package", &plan.package, "--bin", &plan.binary])
         .args(["--message-format", "json-render-diagnostics"])
-        .arg("--config")
-        .arg(format!(
-            "target.{}.rustflags={}",
-            target.triple,
-            serde_json::to_string(&remap(cx, compiler))?
-        ))
         // The names of functions are evidence: with them the audit knows code from data, and whose code it is. They do not
         // get into the image: `elf::strip` takes them away afterwards.
         .arg("--config")
@@ -150,7 +144,11 @@ pub fn build_command(
             .env("RUSTC_BOOTSTRAP", "1")
             .args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"]);
     }
-    Ok(command)
+    Ok(command.arg("--config").arg(format!(
+        "target.{}.rustflags={}",
+        target.triple,
+        serde_json::to_string(&remap(cx, compiler))?
+    )))
 }
 
 /// Variables of the caller that would change what the compilers make. They are taken away: RUSTFLAGS alone would replace the
@@ -201,28 +199,48 @@ fn foreign_settings(names: impl Iterator<Item = String>) -> Vec<String> {
         .collect()
 }
 
-/// Paths of this machine, replaced in everything that the compiler writes.
-fn remap(cx: &Cx, compiler: &Compiler) -> Vec<String> {
-    let cargo_home = std::env::var_os("CARGO_HOME")
+/// Where cargo keeps what it downloads.
+fn cargo_home() -> PathBuf {
+    std::env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
-        .unwrap_or_default();
+        .unwrap_or_default()
+}
+
+/// The directories in which cargo unpacks crates, one a registry, sorted. Their names are made from the registry's address,
+/// which a mirror changes.
+fn registries(cargo_home: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(cargo_home.join("registry/src")).into_iter().flatten();
+    let mut found: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    found.sort();
+    found
+}
+
+/// Paths of this machine, replaced in everything that the compiler writes.
+fn remap(cx: &Cx, compiler: &Compiler) -> Vec<String> {
     // What build scripts generate lies here, and may name its own path. Inside the workspace, where it usually is, the
     // workspace's own replacement gives the same.
     let target_dir = std::env::var_os("CARGO_TARGET_DIR")
         .map(|dir| cx.root.join(dir))
         .unwrap_or_default();
+    replacements(&cx.root, &target_dir, &compiler.sysroot, &cargo_home())
+}
+
+/// What stands for what in rustc's arguments. Short names: the program has them wherever something could panic.
+fn replacements(workspace: &Path, target_dir: &Path, sysroot: &Path, cargo_home: &Path) -> Vec<String> {
+    let registries = registries(cargo_home);
+    let library = sysroot.join("lib/rustlib/src/rust/library");
+    let libraries = [(sysroot, "/rust"), (&library, "/rust/library"), (cargo_home, "/cargo")];
+    let registries = registries.iter().map(|registry| (registry.as_path(), "/cargo"));
     // The last match wins in rustc, so the workspace, which may lie inside the home directory, comes late.
-    [
-        (compiler.sysroot.as_path(), "/rust"),
-        (cargo_home.as_path(), "/cargo"),
-        (cx.root.as_path(), "/src"),
-        (target_dir.as_path(), "/src/target"),
-    ]
-    .iter()
-    .filter(|(from, _)| !from.as_os_str().is_empty())
-    .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
-    .collect()
+    let own = [(workspace, "/src"), (target_dir, "/src/target")];
+    libraries
+        .into_iter()
+        .chain(registries)
+        .chain(own)
+        .filter(|(from, _)| !from.as_os_str().is_empty())
+        .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
+        .collect()
 }
 
 /// The arguments of the linker, one a line; the linker's map is beside it, with `.map` behind its name.
@@ -348,9 +366,18 @@ pub fn compile(
     if let Some(dir) = link_line.parent() {
         fs::create_dir_all(dir).context(|| format!("cannot create {}", dir.display()))?;
     }
-    let mut messages = Messages::new(&plan.package, &plan.binary, target.triple, &compiler.sysroot);
-    let command = build_command(cx, plan, compile, std, compiler, environment)?;
-    let status = command.lines(|line| messages.take(line))?;
+    let known = registries(&cargo_home());
+    let build = || {
+        let mut messages = Messages::new(&plan.package, &plan.binary, target.triple, &compiler.sysroot);
+        let command = build_command(cx, plan, compile, std, compiler, environment)?;
+        let status = command.lines(|line| messages.take(line))?;
+        Ok::<_, Error>((messages, status))
+    };
+    let (mut messages, mut status) = build()?;
+    // A registry that cargo had not used before was not in the list of what is replaced: the program may tell where it was made.
+    if status.success() && registries(&cargo_home()) != known {
+        (messages, status) = build()?;
+    }
     if !status.success() {
         return Err(Error::new(format!(
             "cargo could not compile {} for {}",
@@ -374,6 +401,46 @@ pub fn compile(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_a_mirror_unpacks_crates_is_not_told() {
+        let temp = tempfile::tempdir().unwrap();
+        let home = temp.path();
+        assert!(registries(home).is_empty());
+        for name in ["mirror-0123456789abcdef", "first-1949cf8c6b5b557f"] {
+            fs::create_dir_all(home.join("registry/src").join(name)).unwrap();
+        }
+        let found = registries(home);
+        let names: Vec<_> = found.iter().map(|dir| dir.file_name().unwrap()).collect();
+        assert_eq!(names, ["first-1949cf8c6b5b557f", "mirror-0123456789abcdef"]);
+        let lines = replacements(Path::new("/workspace"), Path::new("/made"), Path::new("/sysroot"), home);
+        // rustc takes the last that fits.
+        let replaced = |path: &str| {
+            let fits = lines.iter().rev().find_map(|line| {
+                let (from, to) = line.strip_prefix("--remap-path-prefix=")?.rsplit_once('=')?;
+                Some(format!("{to}{}", path.strip_prefix(from)?))
+            });
+            fits.unwrap()
+        };
+        let home = home.display();
+        for name in names {
+            let path = format!("{home}/registry/src/{}/tokio-1.0.0/src/lib.rs", name.display());
+            assert_eq!(replaced(&path), "/cargo/tokio-1.0.0/src/lib.rs");
+        }
+        assert_eq!(
+            replaced(&format!("{home}/git/checkouts/x/lib.rs")),
+            "/cargo/git/checkouts/x/lib.rs"
+        );
+        assert_eq!(
+            replaced("/sysroot/lib/rustlib/src/rust/library/core/src/lib.rs"),
+            "/rust/library/core/src/lib.rs"
+        );
+        assert_eq!(replaced("/workspace/app/src/main.rs"), "/src/app/src/main.rs");
+        assert_eq!(
+            replaced("/made/release/build/x/out/y.rs"),
+            "/src/target/release/build/x/out/y.rs"
+        );
+    }
 
     #[test]
     fn the_callers_flags_do_not_reach_the_compilers() {

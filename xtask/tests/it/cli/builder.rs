@@ -256,6 +256,10 @@ fn cargo_is_called_the_same_way_in_the_builder() {
     );
     fs::create_dir_all(home.join("context")).unwrap();
     fs::create_dir_all(home.join("opt/builder")).unwrap();
+    // Two registries, one of them a mirror.
+    for registry in ["first-1949cf8c6b5b557f", "mirror-0123456789abcdef"] {
+        fs::create_dir_all(home.join("cache/cargo/registry/src").join(registry)).unwrap();
+    }
     fs::write(home.join("opt/builder/id"), "id\n").unwrap();
     let compile = moved("compile", &home);
     let policy = policy();
@@ -301,11 +305,11 @@ fn cargo_is_called_the_same_way_in_the_builder() {
                 let replaced = |line: &str| match line.split_once(".rustflags=") {
                     Some((target, flags)) => {
                         let flags: Vec<String> = serde_json::from_str(flags).unwrap();
-                        let names = flags
-                            .iter()
-                            .map(|flag| flag.rsplit_once('=').unwrap().1)
-                            .filter(|name| *name != "/src/target");
-                        format!("{target} {}", names.collect::<Vec<_>>().join(" "))
+                        let names = flags.iter().map(|flag| flag.rsplit_once('=').unwrap().1);
+                        let mut names: Vec<_> = names.filter(|name| *name != "/src/target").collect();
+                        // However many registries there are.
+                        names.dedup();
+                        format!("{target} {}", names.join(" "))
                     }
                     None => line.to_owned(),
                 };
