@@ -13,6 +13,7 @@ use crate::error::AppError;
 use crate::listen::Audience;
 use crate::routes::page::Shell;
 use crate::startup::{choice, state};
+use crate::telemetry::REQUEST;
 
 /// On every response, errors and redirects too.
 const HEADERS: [(HeaderName, &str); 5] = [
@@ -39,8 +40,11 @@ fn add_headers(headers: &mut HeaderMap) {
 
 /// After a form the owner goes on in the language of its page.
 fn carry_language(response: &mut ServiceResponse<BoxBody>) {
+    if response.status() != StatusCode::SEE_OTHER {
+        return;
+    }
     let choice = choice(response.request());
-    if !choice.asked || response.status() != StatusCode::SEE_OTHER {
+    if !choice.asked {
         return;
     }
     let location = response.headers().get(header::LOCATION);
@@ -114,6 +118,7 @@ pub async fn around(
     }
     // No address of the reader, no query, no agent: what is not written cannot be asked for.
     tracing::info!(
+        target: REQUEST,
         method = method.as_str(),
         path = path.as_str(),
         status = response.status().as_u16(),

@@ -32,7 +32,9 @@ pub struct Page {
     gzip: Option<Bytes>,
     /// A hash of the body, without quotes.
     hash: String,
-    modified: Option<Stamp>,
+    /// The hash as an entity tag, and that of the compressed bytes, which differ.
+    tags: [HeaderValue; 2],
+    modified: Option<HeaderValue>,
     /// It depends on the languages the browser asks for.
     by_language: bool,
     /// Its address changes when it does: nobody need ask for it again.
@@ -51,8 +53,9 @@ impl Page {
             content_type,
             body: body.into(),
             gzip: gzip.map(Into::into),
+            tags: [format!("\"{hash}\""), format!("\"{hash}-gzip\"")].map(|tag| value(&tag)),
             hash,
-            modified,
+            modified: modified.map(|modified| value(&modified.http_date())),
             by_language,
             lasting: false,
         }
@@ -74,20 +77,15 @@ impl Page {
     pub fn answer(&self, request: &HttpRequest) -> HttpResponse {
         let headers = request.headers();
         let gzip = self.gzip.as_ref().filter(|_| takes_gzip(headers));
-        // The bytes differ, so the tag does.
-        let tag = match gzip {
-            Some(_) => format!("\"{}-gzip\"", self.hash),
-            None => format!("\"{}\"", self.hash),
-        };
-        let modified = self.modified.map(Stamp::http_date);
-        let status = if is_known(headers, &self.hash, modified.as_deref()) {
+        let tag = &self.tags[usize::from(gzip.is_some())];
+        let status = if is_known(headers, &self.hash, self.modified.as_ref()) {
             StatusCode::NOT_MODIFIED
         } else {
             StatusCode::OK
         };
         let mut response = HttpResponse::build(status);
         response
-            .insert_header((header::ETAG, tag))
+            .insert_header((header::ETAG, tag.clone()))
             .insert_header((
                 header::CACHE_CONTROL,
                 match self.lasting {
@@ -102,8 +100,8 @@ impl Page {
                     false => "accept-encoding",
                 },
             ));
-        if let Some(modified) = modified {
-            response.insert_header((header::LAST_MODIFIED, modified));
+        if let Some(modified) = &self.modified {
+            response.insert_header((header::LAST_MODIFIED, modified.clone()));
         }
         if status == StatusCode::NOT_MODIFIED {
             return response.finish();
@@ -116,6 +114,11 @@ impl Page {
             None => response.body(self.body.clone()),
         }
     }
+}
+
+/// Of a hash or a date, which are plain ASCII.
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// RFC 1952. The same bytes for the same text: no name, no time.
@@ -146,13 +149,10 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
 
 /// RFC 9110, 13.2.2: `If-Modified-Since` counts only without `If-None-Match`. It must be the very time that was sent
 /// along: after a deletion the newest change may be an older one.
-fn is_known(headers: &HeaderMap, hash: &str, modified: Option<&str>) -> bool {
+fn is_known(headers: &HeaderMap, hash: &str, modified: Option<&HeaderValue>) -> bool {
     let mut tags = headers.get_all(header::IF_NONE_MATCH).peekable();
     if tags.peek().is_none() {
-        let since = headers
-            .get(header::IF_MODIFIED_SINCE)
-            .and_then(|value| value.to_str().ok());
-        return modified.is_some() && since == modified;
+        return modified.is_some() && headers.get(header::IF_MODIFIED_SINCE) == modified;
     }
     tags.filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))

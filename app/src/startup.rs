@@ -136,7 +136,7 @@ pub fn choice(request: &HttpRequest) -> Choice {
 
 /// Runs until a signal asks it to stop.
 pub fn serve(settings: Settings) -> Result<(), Failure> {
-    telemetry::start();
+    let _log = telemetry::start();
     for name in &settings.unknown_variables {
         tracing::warn!(
             variable = name.as_str(),

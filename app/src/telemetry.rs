@@ -1,7 +1,13 @@
 //! The log: one logfmt line per event on standard error, written by hand because the usual crate is large.
+//!
+//! Handing a line to the kernel costs the Pi as much as sending a page. So lines about requests wait a moment for others
+//! and go out together; whatever else happens goes out at once, with what waited before it.
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -10,11 +16,68 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::domain::time::Stamp;
 
+/// Of events about single requests.
+pub const REQUEST: &str = "blog::request";
+
+/// How long a line about a request waits for others.
+const MOMENT: Duration = Duration::from_millis(100);
+/// Bytes of lines that wait at most.
+const MOST_WAITING: usize = 8 * 1024;
+
+/// Lines that wait.
+static WAITING: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+/// Told when the first line begins to wait.
+static FIRST: Condvar = Condvar::new();
+/// Whether there is somebody who writes what waits.
+static HAS_WRITER: AtomicBool = AtomicBool::new(false);
+
+fn waiting() -> MutexGuard<'static, Vec<u8>> {
+    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// In one write, so that lines do not mix with those of others. A log that cannot be written is not fatal.
+fn write_out(lines: &mut Vec<u8>) {
+    if !lines.is_empty() {
+        let _ = std::io::stderr().write_all(lines);
+        lines.clear();
+    }
+}
+
+fn write_again_and_again() {
+    loop {
+        let mut lines = waiting();
+        while lines.is_empty() {
+            lines = FIRST.wait(lines).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(lines);
+        std::thread::sleep(MOMENT);
+        write_out(&mut waiting());
+    }
+}
+
 struct Logfmt;
 
+/// The log, from its start to its end, at which nothing waits any more.
+#[derive(Debug)]
+pub struct Log(());
+
 /// Starts the log. A second call changes nothing.
-pub fn start() {
-    let _ = tracing::subscriber::set_global_default(Logfmt);
+pub fn start() -> Log {
+    if tracing::subscriber::set_global_default(Logfmt).is_ok() {
+        let writer = std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(write_again_and_again);
+        HAS_WRITER.store(writer.is_ok(), Ordering::Relaxed);
+    }
+    Log(())
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        // Before the lock is taken: whoever has it later waits for nobody.
+        HAS_WRITER.store(false, Ordering::Relaxed);
+        write_out(&mut waiting());
+    }
 }
 
 impl Subscriber for Logfmt {
@@ -41,8 +104,15 @@ impl Subscriber for Logfmt {
         let mut line = Line(format!("ts={} level={level}", Stamp::now_with_millis()));
         event.record(&mut line);
         line.0.push('\n');
-        // One write, so that lines from two threads do not mix. A log that cannot be written is not fatal.
-        let _ = std::io::stderr().write_all(line.0.as_bytes());
+        let mut lines = waiting();
+        let is_first = lines.is_empty();
+        lines.extend_from_slice(line.0.as_bytes());
+        let may_wait = event.metadata().target() == REQUEST && HAS_WRITER.load(Ordering::Relaxed);
+        if !may_wait || lines.len() > MOST_WAITING {
+            write_out(&mut lines);
+        } else if is_first {
+            FIRST.notify_one();
+        }
     }
 
     // Spans are not used.

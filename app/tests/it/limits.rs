@@ -130,6 +130,29 @@ fn the_log_names_no_reader() {
     assert!(!line.contains("127.0.0.1"), "{line}");
 }
 
+/// They wait a moment for each other, so a stop in that moment must not take any with it.
+#[test]
+fn a_stop_loses_no_line_about_an_answer_and_their_order_stays() {
+    let mut app = TestApp::start();
+    let mut reader = app.reader();
+    let paths: Vec<_> = (0..40).map(|n| format!("/nothing-{n}")).collect();
+    for path in &paths {
+        assert_eq!(reader.get(path).status, 404);
+    }
+    assert!(app.terminate().success());
+    let log = app.log_with("msg=stopped");
+    let written: Vec<_> = log
+        .lines()
+        .filter_map(|line| line.split_once(" path=")?.1.split_once(" status=404 ms="))
+        .map(|(path, _)| path)
+        .collect();
+    assert_eq!(written, paths);
+    assert!(
+        log.find("path=/nothing-39").unwrap() < log.find("msg=stopping").unwrap(),
+        "{log}"
+    );
+}
+
 #[test]
 fn the_log_may_be_without_a_line_for_each_answer() {
     let mut app = TestApp::start_with(&["--log", "events"]);
