@@ -18,6 +18,11 @@ impl Samples {
         (!values.is_empty()).then_some(Samples(values))
     }
 
+    /// All of them.
+    pub fn values(&self) -> &[f64] {
+        &self.0
+    }
+
     /// The middle one; of an even number the mean of the two in the middle.
     pub fn median(&self) -> f64 {
         let mut sorted = self.0.clone();
@@ -53,6 +58,8 @@ pub enum Unit {
     Seconds,
     /// Bytes.
     Bytes,
+    /// Answers a second.
+    PerSecond,
 }
 
 impl Unit {
@@ -61,6 +68,8 @@ impl Unit {
             Unit::Seconds if value < 1.0 => format!("{:.0} ms", value * 1e3),
             Unit::Seconds => format!("{value:.2} s"),
             Unit::Bytes => bytes(value.round() as u64),
+            Unit::PerSecond if value < 100.0 => format!("{value:.1}/s"),
+            Unit::PerSecond => format!("{value:.0}/s"),
         }
     }
 }
@@ -78,6 +87,8 @@ pub enum Goal {
     },
     /// At most this.
     Limit(f64),
+    /// At least so many times theirs: where more is better.
+    AtLeast(f64),
 }
 
 /// One line of the result.
@@ -122,6 +133,7 @@ impl Row {
         let pair = a.zip(b).filter(|(_, b)| *b > 0.0);
         let met = goal.zip(pair).map(|(goal, (a, b))| match goal {
             Goal::Limit(limit) => a <= limit,
+            Goal::AtLeast(times) => a >= b * times,
             Goal::Relative { times, more } => a <= b * times && more.is_none_or(|more| a - b <= more),
         });
         Row {
@@ -145,6 +157,7 @@ impl Row {
         let goal = match self.goal {
             None => "-".to_owned(),
             Some(Goal::Limit(limit)) => format!("at most {}", self.unit.text(limit)),
+            Some(Goal::AtLeast(times)) => format!("at least {times} x"),
             Some(Goal::Relative { times, more: None }) => format!("at most {times} x"),
             Some(Goal::Relative {
                 times,
@@ -241,6 +254,19 @@ mod tests {
         assert_eq!(relative(1.4, Some(1.0), 2.0, Some(0.5)), Some(true));
         assert_eq!(relative(0.3, Some(0.1), 2.0, Some(0.5)), Some(false));
         assert_eq!(relative(1.0, None, 2.0, None), None);
+        let at_least = |ours: f64| {
+            let theirs = Some(("y", samples(&[100.0])));
+            Row::new(
+                "x",
+                Unit::PerSecond,
+                samples(&[ours]),
+                theirs,
+                Some(Goal::AtLeast(0.6)),
+                "",
+            )
+            .met
+        };
+        assert_eq!((at_least(60.0), at_least(59.0)), (Some(true), Some(false)));
         let limit = |ours: &[f64]| Row::new("x", Unit::Bytes, samples(ours), None, Some(Goal::Limit(10.0)), "").met;
         assert_eq!(
             (limit(&[10.0]), limit(&[11.0]), limit(&[])),

@@ -5,6 +5,7 @@
 
 mod assemble;
 mod audit;
+mod blog;
 mod build;
 mod docker;
 mod figures;
@@ -72,6 +73,9 @@ pub fn run(cx: &Cx, args: &BenchArgs) -> Result<Outcome> {
     }
     if wanted(BenchPart::Serve) {
         rows.extend(serve::measure(cx, args.runs));
+    }
+    if wanted(BenchPart::Blog) {
+        rows.extend(blog::on_this_machine(cx, args.runs));
     }
     if args.json {
         let report = Report {
