@@ -2,18 +2,18 @@
 
 use std::time::Instant;
 
-use actix_web::Error;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
+use actix_web::{Error, HttpRequest, HttpResponse};
 
 use crate::error::AppError;
 use crate::listen::Audience;
 use crate::routes::page::Shell;
-use crate::startup::{choice, state};
-use crate::telemetry::REQUEST;
+use crate::startup::{AppState, choice, state};
+use crate::telemetry;
 
 /// On every response, errors and redirects too.
 const HEADERS: [(HeaderName, &str); 5] = [
@@ -29,7 +29,11 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (header::CROSS_ORIGIN_OPENER_POLICY, "same-origin"),
 ];
 
-fn add_headers(headers: &mut HeaderMap) {
+/// What is on every response, where it is not there already. Only who comes by here has the last of them.
+pub fn add_headers(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CROSS_ORIGIN_OPENER_POLICY) {
+        return;
+    }
     for (name, value) in HEADERS {
         // Images come with a stricter policy of their own.
         if !headers.contains_key(&name) {
@@ -61,6 +65,30 @@ fn carry_language(response: &mut ServiceResponse<BoxBody>) {
     }
 }
 
+/// The line in the log and the count.
+fn note(state: &AppState, method: &Method, path: &str, status: StatusCode, started: Instant) {
+    state.metrics.count(status.as_u16());
+    // The image's health check asks twice a minute; only a failure is news.
+    if !state.log_requests || path == "/healthz" && status.is_success() {
+        return;
+    }
+    let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    // No address of the reader, no query, no agent: what is not written cannot be asked for.
+    telemetry::request(method.as_str(), path, status.as_u16(), millis);
+}
+
+/// What this reader has asked for before, if it is kept and nothing has changed: then no handler needs to find out which page it
+/// is, nor who asks.
+async fn again(request: &HttpRequest) -> Result<Option<HttpResponse>, Error> {
+    if request.method() != Method::GET {
+        return Ok(None);
+    }
+    let state = state(request)?;
+    let generation = state.db.generation().await?;
+    let kept = state.pages.again(generation, request);
+    Ok(kept.map(|page| page.answer(request)))
+}
+
 /// Around every handler.
 pub async fn around(
     mut request: ServiceRequest,
@@ -75,6 +103,13 @@ pub async fn around(
         let known = state.hosts.allow(request.headers(), request.request().uri());
         (state.audience == Audience::Readers, known)
     };
+    if readers
+        && known
+        && let Some(response) = again(request.request()).await?
+    {
+        note(state(request.request())?, &method, &path, response.status(), started);
+        return Ok(request.into_response(response));
+    }
     if readers {
         // What is not there cannot be read: readers are the same to every handler.
         request.headers_mut().remove(header::COOKIE);
@@ -106,24 +141,6 @@ pub async fn around(
         }
     }
 
-    let log = {
-        let state = state(response.request())?;
-        state.metrics.count(response.status().as_u16());
-        state.log_requests
-    };
-
-    // The image's health check asks twice a minute; only a failure is news.
-    if !log || path == "/healthz" && response.status().is_success() {
-        return Ok(response);
-    }
-    // No address of the reader, no query, no agent: what is not written cannot be asked for.
-    tracing::info!(
-        target: REQUEST,
-        method = method.as_str(),
-        path = path.as_str(),
-        status = response.status().as_u16(),
-        ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        "request"
-    );
+    note(state(response.request())?, &method, &path, response.status(), started);
     Ok(response)
 }

@@ -7,8 +7,9 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use actix_web::http::StatusCode;
+use actix_web::body::BoxBody;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
 use flate2::Compression;
@@ -17,9 +18,14 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::crc::Crc;
 use crate::domain::{Stamp, hex};
+use crate::envelope::add_headers;
 
 /// For all kept answers together; then those go that nobody has asked for again.
 const MOST_BYTES: usize = 1024 * 1024;
+/// So many requests are known word for word, of at most so many bytes each: somebody who makes requests up has the others found the
+/// longer way, and no more.
+const MOST_ASKED: usize = 64;
+const LONGEST_ASKED: usize = 300;
 /// A smaller answer fits into one or two packets anyway.
 const WORTH_COMPRESSING: usize = 900;
 
@@ -35,10 +41,8 @@ pub struct Page {
     /// The hash as an entity tag, and that of the compressed bytes, which differ.
     tags: [HeaderValue; 2],
     modified: Option<HeaderValue>,
-    /// It depends on the languages the browser asks for.
-    by_language: bool,
-    /// Its address changes when it does: nobody need ask for it again.
-    lasting: bool,
+    /// The headers of every answer, those of [`add_headers`] too: they are made once.
+    head: HeaderMap,
 }
 
 impl Page {
@@ -49,70 +53,60 @@ impl Page {
             .then(|| compress(body.as_bytes()))
             .flatten()
             .filter(|gzip| gzip.len() < body.len());
+        let modified = modified.map(|modified| value(&modified.http_date()));
+        let mut head = HeaderMap::new();
+        head.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        let vary = match by_language {
+            true => "accept-encoding, accept-language",
+            false => "accept-encoding",
+        };
+        head.insert(header::VARY, HeaderValue::from_static(vary));
+        if let Some(modified) = &modified {
+            head.insert(header::LAST_MODIFIED, modified.clone());
+        }
+        add_headers(&mut head);
         Self {
             content_type,
             body: body.into(),
             gzip: gzip.map(Into::into),
             tags: [format!("\"{hash}\""), format!("\"{hash}-gzip\"")].map(|tag| value(&tag)),
             hash,
-            modified: modified.map(|modified| value(&modified.http_date())),
-            by_language,
-            lasting: false,
+            modified,
+            head,
         }
     }
 
     /// What has its hash in its address.
     pub fn lasting(content_type: &'static str, body: &'static str) -> Self {
-        Self {
-            lasting: true,
-            ..Self::new(content_type, body.to_owned(), None, false)
-        }
+        let mut page = Self::new(content_type, body.to_owned(), None, false);
+        // Its address changes when it does: nobody need ask for it again.
+        let for_ever = HeaderValue::from_static("public, max-age=31536000, immutable");
+        page.head.insert(header::CACHE_CONTROL, for_ever);
+        page
     }
 
     fn size(&self) -> usize {
-        self.body.len() + self.gzip.as_ref().map_or(0, Bytes::len) + 256
+        self.body.len() + self.gzip.as_ref().map_or(0, Bytes::len) + 4096
     }
 
     /// The answer to this request: all of it, compressed or not, or that nothing has changed.
     pub fn answer(&self, request: &HttpRequest) -> HttpResponse {
         let headers = request.headers();
         let gzip = self.gzip.as_ref().filter(|_| takes_gzip(headers));
-        let tag = &self.tags[usize::from(gzip.is_some())];
-        let status = if is_known(headers, &self.hash, self.modified.as_ref()) {
-            StatusCode::NOT_MODIFIED
-        } else {
-            StatusCode::OK
-        };
-        let mut response = HttpResponse::build(status);
-        response
-            .insert_header((header::ETAG, tag.clone()))
-            .insert_header((
-                header::CACHE_CONTROL,
-                match self.lasting {
-                    true => "public, max-age=31536000, immutable",
-                    false => "no-cache",
-                },
-            ))
-            .insert_header((
-                header::VARY,
-                match self.by_language {
-                    true => "accept-encoding, accept-language",
-                    false => "accept-encoding",
-                },
-            ));
-        if let Some(modified) = &self.modified {
-            response.insert_header((header::LAST_MODIFIED, modified.clone()));
+        let mut response = HttpResponse::Ok().finish();
+        let is_known = is_known(headers, &self.hash, self.modified.as_ref());
+        let head = response.headers_mut();
+        *head = self.head.clone();
+        head.insert(header::ETAG, self.tags[usize::from(gzip.is_some())].clone());
+        if is_known {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return response;
         }
-        if status == StatusCode::NOT_MODIFIED {
-            return response.finish();
+        head.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        if gzip.is_some() {
+            head.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        response.insert_header((header::CONTENT_TYPE, self.content_type));
-        match gzip {
-            Some(gzip) => response
-                .insert_header((header::CONTENT_ENCODING, HeaderValue::from_static("gzip")))
-                .body(gzip.clone()),
-            None => response.body(self.body.clone()),
-        }
+        response.set_body(BoxBody::new(gzip.unwrap_or(&self.body).clone()))
     }
 }
 
@@ -173,6 +167,8 @@ struct Kept {
     generation: u64,
     bytes: usize,
     pages: HashMap<String, One>,
+    /// Keys of kept pages by what was asked for, word for word.
+    asked: HashMap<String, String>,
 }
 
 #[derive(Debug)]
@@ -195,11 +191,53 @@ impl Kept {
 
     fn empty(&mut self) {
         self.pages = HashMap::new();
+        self.asked = HashMap::new();
         self.bytes = 0;
     }
 }
 
+/// What a page depends on besides the listener, as the request has it: `None` where there is more to it than a path and languages,
+/// or it is longer than any browser makes it.
+fn asked(request: &HttpRequest) -> Option<String> {
+    let mut languages = request.headers().get_all(header::ACCEPT_LANGUAGE);
+    let language = languages.next().map_or(&b""[..], HeaderValue::as_bytes);
+    let path = request.path();
+    let plain = request.uri().query().is_none() && languages.next().is_none();
+    let language = std::str::from_utf8(language).ok()?;
+    (plain && path.len() + language.len() <= LONGEST_ASKED).then(|| [path, "\n", language].concat())
+}
+
 impl PageCache {
+    /// The page that this very request got before.
+    pub fn again(&self, generation: u64, request: &HttpRequest) -> Option<Arc<Page>> {
+        let asked = asked(request)?;
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = &mut *kept;
+        if kept.generation != generation {
+            return None;
+        }
+        let one = kept.pages.get_mut(kept.asked.get(&asked)?)?;
+        one.asked_again = true;
+        Some(one.page.clone())
+    }
+
+    /// The page with a key, for a request that can be answered without asking for the key from now on.
+    pub fn get_for(&self, generation: u64, key: &str, request: &HttpRequest) -> Option<Arc<Page>> {
+        let page = self.get(generation, key)?;
+        let asked = asked(request).filter(|_| request.method() == Method::GET);
+        if let Some(asked) = asked {
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.asked.len() >= MOST_ASKED {
+                kept.asked.clear();
+            }
+            // Which page an address leads to may have changed meanwhile.
+            if kept.generation == generation {
+                kept.asked.insert(asked, key.to_owned());
+            }
+        }
+        Some(page)
+    }
+
     pub fn get(&self, generation: u64, key: &str) -> Option<Arc<Page>> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.generation != generation {
@@ -300,6 +338,46 @@ mod tests {
         assert!(cache.get(1, "a").is_none());
         cache.put(1, "late".to_owned(), Arc::new(page("old")));
         assert!(cache.get(2, "late").is_none() && cache.get(2, "b").is_some());
+    }
+
+    fn request(path: &str, language: &str) -> HttpRequest {
+        TestRequest::get()
+            .uri(path)
+            .append_header(("accept-language", language))
+            .to_http_request()
+    }
+
+    #[test]
+    fn the_same_request_gets_the_same_page_without_its_key() {
+        let cache = PageCache::default();
+        cache.put(1, "front en".to_owned(), Arc::new(page("one")));
+        cache.put(1, "front ja".to_owned(), Arc::new(page("zwei")));
+        let (en, ja) = (request("/", "en"), request("/", "ja"));
+        assert!(cache.again(1, &en).is_none());
+        assert!(cache.get_for(1, "front en", &en).is_some());
+        assert!(cache.again(1, &ja).is_none(), "another language, another page");
+        assert!(cache.get_for(1, "front ja", &ja).is_some());
+        let body = |request| cache.again(1, request).map(|page| page.body.clone());
+        assert_eq!(body(&en).as_deref(), Some(&b"one"[..]));
+        assert_eq!(body(&ja).as_deref(), Some(&b"zwei"[..]));
+        // What is more than a path goes the longer way, and so does what a page is not kept for any more.
+        let query = request("/?lang=ja", "en");
+        assert!(cache.get_for(1, "front ja", &query).is_some() && cache.again(1, &query).is_none());
+        assert!(cache.again(2, &en).is_none());
+        cache.put(2, "other".to_owned(), Arc::new(page("three")));
+        assert!(cache.again(2, &en).is_none());
+    }
+
+    #[test]
+    fn requests_that_are_made_up_are_not_kept_without_end() {
+        let cache = PageCache::default();
+        cache.put(1, "key".to_owned(), Arc::new(page("one")));
+        for n in 0..1000 {
+            cache.get_for(1, "key", &request("/", &format!("x-{n}")));
+            assert!(cache.0.lock().unwrap().asked.len() <= MOST_ASKED);
+        }
+        let long = request(&format!("/{}", "x".repeat(LONGEST_ASKED)), "en");
+        assert!(cache.get_for(1, "key", &long).is_some() && cache.again(1, &long).is_none());
     }
 
     #[test]

@@ -14,10 +14,8 @@ use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
+use crate::clock;
 use crate::domain::time::Stamp;
-
-/// Of events about single requests.
-pub const REQUEST: &str = "blog::request";
 
 /// How long a line about a request waits for others.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -26,8 +24,12 @@ const MOST_WAITING: usize = 8 * 1024;
 
 /// Lines that wait.
 static WAITING: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+/// The second of the last line about a request, and how it is written: most lines are of the same second.
+static SECOND: Mutex<(i64, String)> = Mutex::new((i64::MIN, String::new()));
 /// Told when the first line begins to wait.
 static FIRST: Condvar = Condvar::new();
+/// Commands besides `serve` have no log.
+static HAS_STARTED: AtomicBool = AtomicBool::new(false);
 /// Whether there is somebody who writes what waits.
 static HAS_WRITER: AtomicBool = AtomicBool::new(false);
 
@@ -55,6 +57,48 @@ fn write_again_and_again() {
     }
 }
 
+/// The line about an answer. It is written without the events of `tracing`, which took as long as finding the page.
+pub fn request(method: &str, path: &str, status: u16, millis: u64) {
+    if !HAS_STARTED.load(Ordering::Relaxed) {
+        return;
+    }
+    let mut line = Line(String::with_capacity(128 + path.len()));
+    let now = clock::machine_millis();
+    let (second, part) = (now.div_euclid(1000), now.rem_euclid(1000));
+    {
+        let mut last = SECOND.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.0 != second {
+            *last = (second, Stamp::of_second_for_log(second));
+        }
+        line.0.push_str("ts=");
+        line.0.push_str(&last.1);
+    }
+    line.0.push('.');
+    line.number(part.unsigned_abs(), 3);
+    line.0.push_str("Z level=info msg=request");
+    line.pair("method", method);
+    line.pair("path", path);
+    line.0.push_str(" status=");
+    line.number(status.into(), 1);
+    line.0.push_str(" ms=");
+    line.number(millis, 1);
+    line.0.push('\n');
+    send(&line.0, true);
+}
+
+/// `may_wait`: for others, and then it goes out with them.
+fn send(line: &str, may_wait: bool) {
+    let mut lines = waiting();
+    let is_first = lines.is_empty();
+    lines.extend_from_slice(line.as_bytes());
+    let may_wait = may_wait && HAS_WRITER.load(Ordering::Relaxed);
+    if !may_wait || lines.len() > MOST_WAITING {
+        write_out(&mut lines);
+    } else if is_first {
+        FIRST.notify_one();
+    }
+}
+
 struct Logfmt;
 
 /// The log, from its start to its end, at which nothing waits any more.
@@ -68,6 +112,7 @@ pub fn start() -> Log {
             .name("log".to_owned())
             .spawn(write_again_and_again);
         HAS_WRITER.store(writer.is_ok(), Ordering::Relaxed);
+        HAS_STARTED.store(true, Ordering::Relaxed);
     }
     Log(())
 }
@@ -104,15 +149,7 @@ impl Subscriber for Logfmt {
         let mut line = Line(format!("ts={} level={level}", Stamp::now_with_millis()));
         event.record(&mut line);
         line.0.push('\n');
-        let mut lines = waiting();
-        let is_first = lines.is_empty();
-        lines.extend_from_slice(line.0.as_bytes());
-        let may_wait = event.metadata().target() == REQUEST && HAS_WRITER.load(Ordering::Relaxed);
-        if !may_wait || lines.len() > MOST_WAITING {
-            write_out(&mut lines);
-        } else if is_first {
-            FIRST.notify_one();
-        }
+        send(&line.0, false);
     }
 
     // Spans are not used.
@@ -128,6 +165,19 @@ impl Subscriber for Logfmt {
 struct Line(String);
 
 impl Line {
+    /// With zeros in front, if it has fewer digits.
+    fn number(&mut self, number: u64, digits: u32) {
+        let mut place = 10_u64.pow(digits.saturating_sub(1));
+        while number / place >= 10 {
+            place *= 10;
+        }
+        while place > 0 {
+            let digit = u8::try_from(number / place % 10).unwrap_or_default();
+            self.0.push(char::from(b'0' + digit));
+            place /= 10;
+        }
+    }
+
     fn pair(&mut self, key: &str, value: &str) {
         let key = if key == "message" { "msg" } else { key };
         self.0.push(' ');
@@ -170,6 +220,17 @@ impl Visit for Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_as_they_are_formatted() {
+        for n in (0..2000).chain([9_999, 10_000, u64::MAX / 10]) {
+            let mut line = Line(String::new());
+            line.number(n, 3);
+            line.0.push(' ');
+            line.number(n, 1);
+            assert_eq!(line.0, format!("{n:03} {n}"));
+        }
+    }
 
     #[test]
     fn values_cannot_break_the_line() {
