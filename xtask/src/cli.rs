@@ -389,7 +389,7 @@ target/bench, which takes minutes.
 Examples:
   cargo xtask bench --runs 3
   cargo xtask bench --only noop --only serve --json
-  cargo xtask bench --only blog --runs 3")]
+  cargo xtask bench --only blog --only pi --runs 3")]
 pub struct BenchArgs {
     /// Print JSON, with every single measurement
     #[arg(long)]
@@ -423,6 +423,8 @@ pub enum BenchPart {
     Serve,
     /// The blog with 50,000 posts on this machine: answers a second of processor time against actix-web's hello, memory, bytes
     Blog,
+    /// The same two on the emulated Pi Zero: instructions for an answer, memory, first answer
+    Pi,
 }
 
 /// `cargo xtask doctor`.

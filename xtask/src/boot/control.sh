@@ -15,6 +15,12 @@ read -r word
 case $word in
     # Resident memory and the most it ever was, in KiB, the smaller first.
     status) sed -n 's/^Vm\(RSS\|HWM\):[[:blank:]]*\([0-9]*\) kB/\2/p' "/proc/$server/status" | sort -n ;;
+    # Processor time so far, in hundredths of a second: user and system (proc_pid_stat(5), fields 14 and 15).
+    times)
+        read -r line <"/proc/$server/stat"
+        set -- ${line##*) }
+        echo "${12} ${13}"
+        ;;
     stop) kill "-$signal" "$server" && echo done ;;
     kill) kill -KILL "$server" && echo done ;;
 esac

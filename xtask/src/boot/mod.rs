@@ -129,6 +129,8 @@ impl Place {
 
 /// Four nanoseconds an instruction, and the clock of this machine while the board idles.
 const CLOCK: &str = "shift=2,sleep=on";
+/// How many of them an instruction takes: two to the power of `shift`.
+const NANOSECONDS: u64 = 4;
 /// How long the kernel may take to start process 1; it takes 5 to 10 s. An emulator that stands still before it has touched
 /// anything of the image or the card is switched off and on again.
 const KERNEL: Duration = Duration::from_secs(60);

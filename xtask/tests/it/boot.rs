@@ -179,6 +179,7 @@ echo "$*" >/data/file
 echo "volume $(stat -c '%u:%g %a' /data)"
 touch /outside && echo "/ can be written"
 touch /sys/x 2>/dev/null || echo "/sys cannot be written"
+i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); done
 busybox httpd -p 0.0.0.0:8080 -h /www
 while :; do sleep 1; done
 "#;
@@ -238,6 +239,9 @@ fn the_image_is_run_as_its_configuration_says_and_its_volume_stays() {
     let (mut machine, figures) = boot::boot(&cx, &image, &options(), &mut || false).unwrap().unwrap();
     assert_eq!(figures.cpu_part, boot::ARM1176);
     assert!(figures.rss > 0 && figures.peak_rss >= figures.rss, "{figures:?}");
+    // Most of its work was to count to 20,000; a step is some hundred instructions, and no million.
+    let work = machine.instructions().unwrap();
+    assert!((2_000_000..20_000_000_000).contains(&work), "{work}");
     assert!((400_000..512 * 1024).contains(&figures.memory_kib), "{figures:?}");
     let mut stream = TcpStream::connect(("127.0.0.1", machine.port())).unwrap();
     stream.write_all(b"GET /ready HTTP/1.0\r\n\r\n").unwrap();
@@ -299,6 +303,10 @@ fn the_blog_keeps_an_acknowledged_post_through_a_power_cut() {
         ("0xb76", "0xb76")
     );
     assert_eq!(checked.stopped, "ended with status 0");
+    // The whole process, before anybody has come: what 512 MB were promised.
+    for figures in [&checked.before, &checked.after] {
+        assert!((1..=8_000_000).contains(&figures.rss), "{figures:?}");
+    }
     // The volume that is asked for does not outlive the machine: the check must see that the post is gone.
     options.service.volume = "/elsewhere".to_owned();
     let mut amnesiac = ImageSource::from_layout(&dir, Some("scratch-armv6"), Base::Scratch, Platform::ArmV6).unwrap();

@@ -136,7 +136,7 @@ pub(super) fn whole(here: &Cx, there: &Cx, builder: &str) -> Command {
 }
 
 /// The build inside it.
-fn bare(cx: &Cx) -> Result<Command> {
+pub(super) fn bare(cx: &Cx) -> Result<Command> {
     let wanted = ImageArgs {
         bases: vec![Base::Scratch],
         platforms: vec![PLATFORM],

@@ -60,6 +60,8 @@ pub enum Unit {
     Bytes,
     /// Answers a second.
     PerSecond,
+    /// Instructions of a processor.
+    Instructions,
 }
 
 impl Unit {
@@ -70,6 +72,8 @@ impl Unit {
             Unit::Bytes => bytes(value.round() as u64),
             Unit::PerSecond if value < 100.0 => format!("{value:.1}/s"),
             Unit::PerSecond => format!("{value:.0}/s"),
+            Unit::Instructions if value < 1e6 => format!("{:.0} k", value / 1e3),
+            Unit::Instructions => format!("{:.1} M", value / 1e6),
         }
     }
 }

@@ -77,6 +77,9 @@ pub fn run(cx: &Cx, args: &BenchArgs) -> Result<Outcome> {
     if wanted(BenchPart::Blog) {
         rows.extend(blog::on_this_machine(cx, args.runs));
     }
+    if wanted(BenchPart::Pi) {
+        rows.extend(blog::on_the_pi(cx));
+    }
     if args.json {
         let report = Report {
             machine,

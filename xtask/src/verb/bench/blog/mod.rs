@@ -1,8 +1,9 @@
-//! The blog with 50,000 posts against actix-web that says hello (`app/examples/hello.rs`), on this machine. Both are compiled with
-//! the profile of the image and have the same bounds; both are asked in turn.
+//! The blog with 50,000 posts against actix-web that says hello (`app/examples/hello.rs`): on this machine, and on the emulated
+//! Pi Zero. Both are compiled with the profile of the image and have the same bounds; both are asked in the same run.
 
 mod host;
 mod load;
+mod pi;
 mod posts;
 
 use std::fs;
@@ -21,6 +22,7 @@ use crate::oci::Digest;
 use crate::shell::Command;
 use crate::verb::policy;
 pub use host::measure as on_this_machine;
+pub use pi::measure as on_the_pi;
 
 /// Where the program is that says hello.
 const HELLO: &str = "hello";
