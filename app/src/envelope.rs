@@ -79,14 +79,15 @@ fn note(state: &AppState, method: &Method, path: &str, status: StatusCode, start
 
 /// What this reader has asked for before, if it is kept and nothing has changed: then no handler needs to find out which page it
 /// is, nor who asks.
-async fn again(request: &HttpRequest) -> Result<Option<HttpResponse>, Error> {
+async fn again(request: &HttpRequest) -> Option<HttpResponse> {
     if request.method() != Method::GET {
-        return Ok(None);
+        return None;
     }
-    let state = state(request)?;
-    let generation = state.db.generation().await?;
-    let kept = state.pages.again(generation, request);
-    Ok(kept.map(|page| page.answer(request)))
+    let state = state(request).ok()?;
+    // What cannot be read is told by the handler, as a page.
+    let generation = state.db.generation().await.ok()?;
+    let page = state.pages.again(generation, request)?;
+    Some(page.answer(request))
 }
 
 /// Around every handler.
@@ -105,7 +106,7 @@ pub async fn around(
     };
     if readers
         && known
-        && let Some(response) = again(request.request()).await?
+        && let Some(response) = again(request.request()).await
     {
         note(state(request.request())?, &method, &path, response.status(), started);
         return Ok(request.into_response(response));

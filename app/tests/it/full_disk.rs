@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use crate::app::{PASSWORD, TestApp, login, program, write};
+use crate::listeners::reader_of;
 use crate::require::{require, works};
 
 const JPEG: &[u8] = include_bytes!("../fixtures/images/baseline.jpg");
@@ -212,8 +213,12 @@ impl Disk {
 
     /// The blog on this disk. Its own directory is another one, and empty.
     fn blog(&self, password: Option<&str>) -> TestApp {
+        self.blog_with(password, &[])
+    }
+
+    fn blog_with(&self, password: Option<&str>, options: &[&str]) -> TestApp {
         let database = self.directory.path().join("blog.db");
-        let options = ["--database", database.to_str().unwrap()];
+        let options = [&["--database", database.to_str().unwrap()], options].concat();
         TestApp::start_as(self.command(&[]), tempfile::tempdir().unwrap(), &options, password)
     }
 }
@@ -300,7 +305,11 @@ fn a_start_on_a_full_disk_reads_and_comes_back() {
 fn a_first_start_on_a_full_disk_begins_when_there_is_room() {
     let Some(disk) = Disk::new() else { return };
     fill(&disk.path());
-    let app = disk.blog(Some(PASSWORD));
+    let app = disk.blog_with(Some(PASSWORD), &["--listen", "127.0.0.2:0"]);
+    let page = reader_of(&app).get("/");
+    assert_eq!(page.status, 503, "{}", page.body);
+    assert!(page.body.contains("<h1>Nothing can be read now</h1>"), "{}", page.body);
+    assert!(page.header("content-security-policy").is_some());
     for path in ["/", "/posts/1", "/login", "/admin", "/feed.atom"] {
         let page = app.reader().get(path);
         if path == "/admin" {

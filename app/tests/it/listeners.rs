@@ -15,14 +15,85 @@ use crate::http::{self, Browser, Response, raw};
 /// The blog with a listener for readers and one for the owner.
 pub fn two() -> (TestApp, Browser) {
     let app = TestApp::start_with(&["--listen", "127.0.0.2:0"]);
+    let reader = reader_of(&app);
+    (app, reader)
+}
+
+/// Somebody at the listener for readers.
+pub fn reader_of(app: &TestApp) -> Browser {
     let log = app.log_with("serves=readers");
     let line = log.lines().find(|line| line.contains("serves=readers")).unwrap();
     let address = line.split_once("addr=").unwrap().1.split(' ').next().unwrap();
-    let reader = Browser {
+    Browser {
         address: address.to_owned(),
         cookies: Vec::new(),
+    }
+}
+
+/// Made, kept, and kept under what was asked for: readers cannot tell.
+#[test]
+fn what_is_asked_for_again_and_again_is_the_same_answer() {
+    let (app, mut reader) = two();
+    let mut owner = app.owner();
+    write(&mut owner, "one #tag");
+    write(&mut owner, &"many words ".repeat(200));
+    let headers = |response: &Response| {
+        let mut headers = response.headers.clone();
+        headers.retain(|(name, _)| !name.eq_ignore_ascii_case("date"));
+        headers.sort();
+        headers
     };
-    (app, reader)
+    let paths = [
+        "/",
+        "/posts/1",
+        "/posts/2",
+        "/tags",
+        "/tags/tag",
+        "/archive",
+        "/feed.atom",
+        "/feed.rss",
+        "/feed.json",
+        "/twtxt.txt",
+        "/nothing",
+    ];
+    for language in ["en", "ja"] {
+        for path in paths {
+            let language = ("Accept-Language", language);
+            let answers: Vec<Response> = (0..3).map(|_| reader.send("GET", path, &[language], "")).collect();
+            for answer in &answers[1..] {
+                assert_eq!(answer.status, answers[0].status, "{path}");
+                assert_eq!(headers(answer), headers(&answers[0]), "{path}");
+                assert_eq!(answer.body, answers[0].body, "{path}");
+            }
+            if path == "/nothing" {
+                assert_eq!(answers[0].status, 404);
+                continue;
+            }
+            let tag = answers[2].header("etag").unwrap();
+            let again = reader.send("GET", path, &[language, ("If-None-Match", tag)], "");
+            assert_eq!((again.status, again.body.as_str()), (304, ""), "{path}");
+            assert_eq!(again.header("etag"), Some(tag));
+            assert!(again.header("content-security-policy").is_some(), "{path}");
+            let head = reader.send("HEAD", path, &[language], "");
+            assert_eq!(headers(&head), headers(&answers[0]), "{path}");
+        }
+    }
+    let ja = reader.send("GET", "/", &[("Accept-Language", "ja")], "");
+    assert!(ja.body.contains("<html lang=\"ja\">"));
+    assert!(reader.get("/?lang=en").body.contains("<html lang=\"en\">"));
+    let request = "GET / HTTP/1.1\r\nHost: 127.0.0.2\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n";
+    let bytes = http::exchange(&reader.address, request.as_bytes());
+    let (head, body) = http::split(&bytes);
+    assert_eq!(head.header("content-encoding"), Some("gzip"));
+    assert_eq!(body[..2], [0x1f, 0x8b]);
+    write(&mut owner, "three");
+    assert!(reader.get("/").body.contains("three"));
+    // Also at another name, where nothing is answered.
+    let elsewhere = raw(
+        &reader.address,
+        b"GET / HTTP/1.1\r\nHost: elsewhere.example\r\nConnection: close\r\n\r\n",
+    );
+    assert_eq!(elsewhere.status, 421);
 }
 
 /// A pattern of the table with something in every place.
