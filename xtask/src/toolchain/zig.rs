@@ -86,14 +86,13 @@ fn script(cx: &Cx, zig: &Zig, target: &Target, link: bool) -> String {
         " -fno-unwind-tables -fno-asynchronous-unwind-tables"
     };
     // As for Rust in .cargo/config.toml: see there.
-    let (outliner, fixed) = match (link, target.triple.starts_with("arm-"), target.libc) {
+    let fixed = match (link, target.triple.starts_with("arm-"), target.libc) {
         // Behind the arguments: the `cc` crate asks for -fPIC.
-        (false, true, Libc::Musl) => (" -moutline", " -fno-pic"),
-        (false, true, Libc::Glibc) => (" -moutline", ""),
-        _ => ("", ""),
+        (false, true, Libc::Musl) => " -fno-pic",
+        _ => "",
     };
     let call = format!(
-        "{} zig cc -- -target {} -mcpu={} -g0{tables}{outliner} \"$@\"{fixed}",
+        "{} zig cc -- -target {} -mcpu={} -g0{tables} \"$@\"{fixed}",
         quoted(&zig.wrapper),
         if link {
             linked_with(target)

@@ -19,6 +19,7 @@ fn skeleton(from: &Path, to: &Path) {
         "app/Cargo.toml",
         "app/deny.toml",
         "xtask/Cargo.toml",
+        "xtask/machine-code/Cargo.toml",
     ] {
         fs::create_dir_all(to.join(file).parent().unwrap()).unwrap();
         fs::copy(from.join(file), to.join(file)).unwrap();
@@ -28,6 +29,7 @@ fn skeleton(from: &Path, to: &Path) {
         ("app", "lib.rs"),
         ("xtask", "lib.rs"),
         ("xtask", "main.rs"),
+        ("xtask/machine-code", "lib.rs"),
     ] {
         fs::create_dir_all(to.join(package).join("src")).unwrap();
         fs::write(to.join(package).join("src").join(file), "fn main() {}\n").unwrap();

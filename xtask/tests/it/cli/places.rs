@@ -143,6 +143,7 @@ fn git_and_home_may_be_missing() {
     );
     let nothing = dry().env("PATH", workspace.path("../nothing"));
     insta::assert_snapshot!(refused(&nothing), @r"
+    warning: git does not tell the commit of this clone, so the image names none: is git installed, and the clone yours?
     error: cannot start `rustc --print sysroot`: No such file or directory (os error 2)
     hint: is `rustc` installed and in PATH?
     ");
