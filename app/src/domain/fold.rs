@@ -17,6 +17,7 @@ pub fn fold(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::chance::Chance;
 
     #[test]
     fn what_looks_alike_is_alike() {
@@ -41,7 +42,7 @@ mod tests {
         }
     }
 
-    /// Texts that a machine wrote (xorshift, the same in every run): letters that have other widths and cases, marks that
+    /// Texts that a machine wrote: letters that have other widths and cases, marks that
     /// compose, kana, Hangul, and any other character.
     fn texts() -> impl Iterator<Item = String> {
         const PARTS: [&str; 20] = [
@@ -66,19 +67,13 @@ mod tests {
             "\u{323}",
             " ",
         ];
-        let mut state = 0x2545_f491_4f6c_dd1d_u64;
-        let mut roll = move |below: usize| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 11) as usize % below
-        };
+        let mut chance = Chance::seeded();
         (0..20_000).map(move |_| {
-            let pieces = (0..=roll(8)).map(|_| match roll(4) {
-                0 => char::from_u32(u32::try_from(roll(0x0002_0000)).unwrap())
+            let pieces = (0..=chance.below(8)).map(|_| match chance.below(4) {
+                0 => char::from_u32(u32::try_from(chance.below(0x0002_0000)).unwrap())
                     .unwrap_or('x')
                     .to_string(),
-                _ => PARTS[roll(PARTS.len())].to_owned(),
+                _ => chance.of(&PARTS).to_owned(),
             });
             pieces.collect()
         })

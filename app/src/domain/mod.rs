@@ -1,6 +1,8 @@
 //! Values that are valid once they exist: parse at the edge, trust afterwards.
 
 pub mod calendar;
+#[cfg(test)]
+pub mod chance;
 pub mod content;
 pub mod crc;
 pub mod cursor;

@@ -2,22 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+use crate::domain::chance::Chance;
+
 use super::{Place, excerpt, html, html_at, plain, tags};
 
-/// A small generator with a fixed seed (xorshift): every run tries the same texts.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 11).unwrap() % end
-    }
-
-    fn text(&mut self) -> String {
-        (0..=self.below(24)).map(|_| SCRAPS[self.below(SCRAPS.len())]).collect()
-    }
+/// A text of such pieces.
+fn text(chance: &mut Chance) -> String {
+    (0..=chance.below(24)).map(|_| chance.of(SCRAPS)).collect()
 }
 
 const SCRAPS: &[&str] = &[
@@ -221,9 +212,9 @@ fn check_value(attribute: &str, value: &str, text: &str) {
 
 #[test]
 fn nothing_but_what_is_allowed_comes_out() {
-    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    let mut chance = Chance::seeded();
     for _ in 0..4_000 {
-        let text = random.text();
+        let text = text(&mut chance);
         check(&html(&text), &text);
         check(&html_at(&text, Place::PAGE), &text);
         let short = excerpt(&text, 20);
