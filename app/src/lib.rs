@@ -16,6 +16,7 @@ pub mod domain;
 pub mod envelope;
 pub mod error;
 pub mod export;
+pub mod headers;
 pub mod hosts;
 pub mod import;
 pub mod listen;

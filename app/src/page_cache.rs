@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix_web::body::BoxBody;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
@@ -18,10 +18,12 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::crc::Crc;
 use crate::domain::{Stamp, hex};
-use crate::envelope::add_headers;
+use crate::headers::add_headers;
 
 /// For all kept answers together; then those go that nobody has asked for again.
 const MOST_BYTES: usize = 1024 * 1024;
+/// Of a page besides its body: the table of its headers has 16 places of some 200 bytes.
+const HEAD: usize = 4096;
 /// So many requests are known word for word, of at most so many bytes each: somebody who makes requests up has the others found the
 /// longer way, and no more.
 const MOST_ASKED: usize = 64;
@@ -85,8 +87,9 @@ impl Page {
         page
     }
 
+    /// Bytes in memory, about.
     fn size(&self) -> usize {
-        self.body.len() + self.gzip.as_ref().map_or(0, Bytes::len) + 4096
+        self.body.len() + self.gzip.as_ref().map_or(0, Bytes::len) + HEAD
     }
 
     /// The answer to this request: all of it, compressed or not, or that nothing has changed.
@@ -179,6 +182,12 @@ struct One {
 }
 
 impl Kept {
+    fn page(&mut self, key: &str) -> Option<Arc<Page>> {
+        let one = self.pages.get_mut(key)?;
+        one.asked_again = true;
+        Some(one.page.clone())
+    }
+
     /// Lets go of what was asked for once. So somebody who walks through the whole blog, or makes addresses up, takes
     /// nothing from those who read what everybody reads.
     fn make_room(&mut self) {
@@ -211,41 +220,28 @@ impl PageCache {
     /// The page that this very request got before.
     pub fn again(&self, generation: u64, request: &HttpRequest) -> Option<Arc<Page>> {
         let asked = asked(request)?;
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = &mut *kept;
-        if kept.generation != generation {
-            return None;
-        }
-        let one = kept.pages.get_mut(kept.asked.get(&asked)?)?;
-        one.asked_again = true;
-        Some(one.page.clone())
+        let mut kept = self.of(generation)?;
+        let key = kept.asked.get(&asked)?.clone();
+        kept.page(&key)
     }
 
-    /// The page with a key, for a request that can be answered without asking for the key from now on.
-    pub fn get_for(&self, generation: u64, key: &str, request: &HttpRequest) -> Option<Arc<Page>> {
-        let page = self.get(generation, key)?;
-        let asked = asked(request).filter(|_| request.method() == Method::GET);
-        if let Some(asked) = asked {
-            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The page with a key. From now on the request gets it without asking for the key.
+    pub fn get(&self, generation: u64, key: &str, request: &HttpRequest) -> Option<Arc<Page>> {
+        let mut kept = self.of(generation)?;
+        let page = kept.page(key)?;
+        if let Some(asked) = asked(request).filter(|_| request.method() == Method::GET) {
             if kept.asked.len() >= MOST_ASKED {
                 kept.asked.clear();
             }
-            // Which page an address leads to may have changed meanwhile.
-            if kept.generation == generation {
-                kept.asked.insert(asked, key.to_owned());
-            }
+            kept.asked.insert(asked, key.to_owned());
         }
         Some(page)
     }
 
-    pub fn get(&self, generation: u64, key: &str) -> Option<Arc<Page>> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.generation != generation {
-            return None;
-        }
-        let one = kept.pages.get_mut(key)?;
-        one.asked_again = true;
-        Some(one.page.clone())
+    /// What is kept, if it shows that state of the database.
+    fn of(&self, generation: u64) -> Option<MutexGuard<'_, Kept>> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (kept.generation == generation).then_some(kept)
     }
 
     /// `generation`: what it was before the page was made. A page that was overtaken by a change is not kept.
@@ -332,12 +328,16 @@ mod tests {
     fn a_change_ends_what_is_kept() {
         let cache = PageCache::default();
         cache.put(1, "a".to_owned(), Arc::new(page("one")));
-        assert!(cache.get(1, "a").is_some());
-        assert!(cache.get(2, "a").is_none());
+        assert!(cache.get(1, "a", &anybody()).is_some());
+        assert!(cache.get(2, "a", &anybody()).is_none());
         cache.put(2, "b".to_owned(), Arc::new(page("two")));
-        assert!(cache.get(1, "a").is_none());
+        assert!(cache.get(1, "a", &anybody()).is_none());
         cache.put(1, "late".to_owned(), Arc::new(page("old")));
-        assert!(cache.get(2, "late").is_none() && cache.get(2, "b").is_some());
+        assert!(cache.get(2, "late", &anybody()).is_none() && cache.get(2, "b", &anybody()).is_some());
+    }
+
+    fn anybody() -> HttpRequest {
+        TestRequest::default().to_http_request()
     }
 
     fn request(path: &str, language: &str) -> HttpRequest {
@@ -354,15 +354,15 @@ mod tests {
         cache.put(1, "front ja".to_owned(), Arc::new(page("zwei")));
         let (en, ja) = (request("/", "en"), request("/", "ja"));
         assert!(cache.again(1, &en).is_none());
-        assert!(cache.get_for(1, "front en", &en).is_some());
+        assert!(cache.get(1, "front en", &en).is_some());
         assert!(cache.again(1, &ja).is_none(), "another language, another page");
-        assert!(cache.get_for(1, "front ja", &ja).is_some());
+        assert!(cache.get(1, "front ja", &ja).is_some());
         let body = |request| cache.again(1, request).map(|page| page.body.clone());
         assert_eq!(body(&en).as_deref(), Some(&b"one"[..]));
         assert_eq!(body(&ja).as_deref(), Some(&b"zwei"[..]));
         // What is more than a path goes the longer way, and so does what a page is not kept for any more.
         let query = request("/?lang=ja", "en");
-        assert!(cache.get_for(1, "front ja", &query).is_some() && cache.again(1, &query).is_none());
+        assert!(cache.get(1, "front ja", &query).is_some() && cache.again(1, &query).is_none());
         assert!(cache.again(2, &en).is_none());
         cache.put(2, "other".to_owned(), Arc::new(page("three")));
         assert!(cache.again(2, &en).is_none());
@@ -373,11 +373,11 @@ mod tests {
         let cache = PageCache::default();
         cache.put(1, "key".to_owned(), Arc::new(page("one")));
         for n in 0..1000 {
-            cache.get_for(1, "key", &request("/", &format!("x-{n}")));
+            cache.get(1, "key", &request("/", &format!("x-{n}")));
             assert!(cache.0.lock().unwrap().asked.len() <= MOST_ASKED);
         }
         let long = request(&format!("/{}", "x".repeat(LONGEST_ASKED)), "en");
-        assert!(cache.get_for(1, "key", &long).is_some() && cache.again(1, &long).is_none());
+        assert!(cache.get(1, "key", &long).is_some() && cache.again(1, &long).is_none());
     }
 
     #[test]
@@ -386,15 +386,15 @@ mod tests {
         let text = "x".repeat(30_000);
         cache.put(1, "/".to_owned(), Arc::new(page(&text)));
         for n in 0..200 {
-            assert!(cache.get(1, "/").is_some(), "{n}");
+            assert!(cache.get(1, "/", &anybody()).is_some(), "{n}");
             cache.put(1, format!("/posts/{n}"), Arc::new(page(&text)));
         }
-        assert!(cache.get(1, "/posts/0").is_none());
+        assert!(cache.get(1, "/posts/0", &anybody()).is_none());
         // Not for ever, when nobody asks.
         for n in 0..200 {
             cache.put(1, format!("/posts/{n}"), Arc::new(page(&text)));
         }
-        assert!(cache.get(1, "/").is_none());
+        assert!(cache.get(1, "/", &anybody()).is_none());
     }
 
     #[test]
@@ -407,8 +407,8 @@ mod tests {
             cache.put(1, n.to_string(), Arc::new(page(&noise)));
             assert!(cache.0.lock().unwrap().bytes <= MOST_BYTES);
         }
-        assert!(cache.get(1, "39").is_some());
+        assert!(cache.get(1, "39", &anybody()).is_some());
         cache.put(1, "huge".to_owned(), Arc::new(page(&noise.repeat(6))));
-        assert!(cache.get(1, "huge").is_none());
+        assert!(cache.get(1, "huge", &anybody()).is_none());
     }
 }

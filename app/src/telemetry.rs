@@ -15,7 +15,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::clock;
-use crate::domain::time::Stamp;
+use crate::domain::calendar::Civil;
 
 /// How long a line about a request waits for others.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -24,7 +24,7 @@ const MOST_WAITING: usize = 8 * 1024;
 
 /// Lines that wait.
 static WAITING: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-/// The second of the last line about a request, and how it is written: most lines are of the same second.
+/// The second of the last line, and how it is written: most lines are of the same second.
 static SECOND: Mutex<(i64, String)> = Mutex::new((i64::MIN, String::new()));
 /// Told when the first line begins to wait.
 static FIRST: Condvar = Condvar::new();
@@ -62,20 +62,8 @@ pub fn request(method: &str, path: &str, status: u16, millis: u64) {
     if !HAS_STARTED.load(Ordering::Relaxed) {
         return;
     }
-    let mut line = Line(String::with_capacity(128 + path.len()));
-    let now = clock::machine_millis();
-    let (second, part) = (now.div_euclid(1000), now.rem_euclid(1000));
-    {
-        let mut last = SECOND.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.0 != second {
-            *last = (second, Stamp::of_second_for_log(second));
-        }
-        line.0.push_str("ts=");
-        line.0.push_str(&last.1);
-    }
-    line.0.push('.');
-    line.number(part.unsigned_abs(), 3);
-    line.0.push_str("Z level=info msg=request");
+    let mut line = Line::begin("info");
+    line.pair("message", "request");
     line.pair("method", method);
     line.pair("path", path);
     line.0.push_str(" status=");
@@ -146,7 +134,7 @@ impl Subscriber for Logfmt {
             Level::WARN => "warn",
             _ => "info",
         };
-        let mut line = Line(format!("ts={} level={level}", Stamp::now_with_millis()));
+        let mut line = Line::begin(level);
         event.record(&mut line);
         line.0.push('\n');
         send(&line.0, false);
@@ -165,6 +153,26 @@ impl Subscriber for Logfmt {
 struct Line(String);
 
 impl Line {
+    /// The current time, by the machine's clock in UTC, and the level.
+    fn begin(level: &str) -> Self {
+        let now = clock::machine_millis();
+        let second = now.div_euclid(1000);
+        let mut line = Self(String::with_capacity(160));
+        line.0.push_str("ts=");
+        {
+            let mut last = SECOND.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.0 != second {
+                *last = (second, Civil::of(second).to_string());
+            }
+            line.0.push_str(&last.1);
+        }
+        line.0.push('.');
+        line.number(now.rem_euclid(1000).unsigned_abs(), 3);
+        line.0.push_str("Z level=");
+        line.0.push_str(level);
+        line
+    }
+
     /// With zeros in front, if it has fewer digits.
     fn number(&mut self, number: u64, digits: u32) {
         let mut place = 10_u64.pow(digits.saturating_sub(1));

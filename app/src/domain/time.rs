@@ -13,18 +13,6 @@ impl Stamp {
         Self(clock::now())
     }
 
-    /// The current time for the log.
-    pub fn now_with_millis() -> String {
-        let millis = clock::machine_millis();
-        let second = Self::of_second_for_log(millis.div_euclid(1000));
-        format!("{second}.{:03}Z", millis.rem_euclid(1000))
-    }
-
-    /// A second since 1970 for the log, which goes on with its fraction.
-    pub fn of_second_for_log(second: i64) -> String {
-        Civil::of(second).to_string()
-    }
-
     /// `2026-07-05T14:03:00Z`, for feeds and `<time datetime>`.
     pub fn rfc3339(self) -> String {
         format!("{}Z", Civil::of(self.0))

@@ -146,7 +146,7 @@ where
     let folded = tag.as_deref().map(fold).unwrap_or_default();
     let key = format!("{content_type} {folded} {place}");
     let generation = state.db.generation().await?;
-    if let Some(kept) = state.pages.get_for(generation, &key, request) {
+    if let Some(kept) = state.pages.get(generation, &key, request) {
         return Ok(kept.answer(request));
     }
     let feed = gather(state, tag, before).await?;

@@ -18,7 +18,7 @@ const LENGTH: usize = 280;
 
 pub async fn show(request: HttpRequest, state: web::Data<AppState>) -> Answer {
     let generation = state.db.generation().await?;
-    if let Some(kept) = state.pages.get_for(generation, "twtxt", &request) {
+    if let Some(kept) = state.pages.get(generation, "twtxt", &request) {
         return Ok(kept.answer(&request));
     }
     let posts = state

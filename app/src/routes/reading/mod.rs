@@ -55,7 +55,7 @@ where
     }
     let key = full_key(visitor, &key);
     let generation = state.db.generation().await?;
-    if let Some(kept) = state.pages.get_for(generation, &key, request) {
+    if let Some(kept) = state.pages.get(generation, &key, request) {
         return Ok(kept.answer(request));
     }
     let made = make(menu(state).await?).await?;
@@ -78,7 +78,7 @@ async fn kept(
         return Ok(None);
     }
     let generation = state.db.generation().await?;
-    let kept = state.pages.get_for(generation, &full_key(visitor, key), request);
+    let kept = state.pages.get(generation, &full_key(visitor, key), request);
     Ok(kept.map(|page| page.answer(request)))
 }
 
