@@ -223,8 +223,8 @@ fn std_word(choice: StdChoice) -> &'static str {
     }
 }
 
-/// Where the line begins after which the tar follows; the line break before it is its own. Goes from line to line: a search byte by byte would take a tenth of a second
-/// of a run in which nothing is compiled.
+/// Where the line begins after which the tar follows; the line break before it is its own. Goes from line to line: a search byte by
+/// byte would take a tenth of a second of a run in which nothing is compiled.
 fn marker(stdout: &[u8]) -> Option<usize> {
     let mut rest = stdout;
     while !rest.is_empty() {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::super::figures::{Goal, Row, Samples, Unit};
 use super::super::{DIR, figures};
 use super::load::Wrk;
-use super::{PAGES, bytes, database, fetch, native, script};
+use super::{PAGES, bytes, client, database, fetch, native, script};
 use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
 use crate::shell::Running;
@@ -122,10 +122,11 @@ impl Server {
         if let Some(database) = database {
             command = command.arg("--database").arg(database);
         }
+        let client = client(PATIENCE);
         let begin = Instant::now();
         let mut running = command.spawn(Stdio::null(), Stdio::from(file))?;
         let first = loop {
-            if fetch(port, "/healthz", PATIENCE).is_ok() {
+            if fetch(&client, port, "/healthz").is_ok() {
                 break begin.elapsed();
             }
             if let Some(status) = running.try_wait()? {

@@ -7,8 +7,7 @@ mod pi;
 mod posts;
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -161,37 +160,34 @@ fn database(cx: &Cx, blog: &Path) -> Result<PathBuf> {
     Ok(copy)
 }
 
-/// The body of an answer as it travels, compressed where the server can. One request in a connection of its own.
+/// A client that keeps its connection, and waits `limit` for an answer. Only for servers on this machine.
+fn client(limit: Duration) -> ureq::Agent {
+    let config = ureq::Agent::config_builder().proxy(None).timeout_global(Some(limit));
+    config.build().new_agent()
+}
+
+/// The body of an answer as it travels, compressed where the server can.
 ///
 /// # Errors
-/// No answer within `limit`; an answer that is no success.
-fn fetch(port: u16, path: &str, limit: Duration) -> Result<Vec<u8>> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut stream = TcpStream::connect_timeout(&address, limit)?;
-    stream.set_read_timeout(Some(limit))?;
-    let request =
-        format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes)?;
-    let head = bytes
-        .windows(4)
-        .position(|four| four == b"\r\n\r\n")
-        .context(|| format!("GET {path}: no answer"))?;
-    if !bytes.starts_with(b"HTTP/1.1 200 ") {
-        let line = String::from_utf8_lossy(&bytes[..head]);
-        let status = line.lines().next().unwrap_or_default();
-        return Err(Error::new(format!("GET {path} was answered with `{status}`")));
-    }
-    Ok(bytes.split_off(head + 4))
+/// No answer in time; an answer that is no success.
+fn fetch(client: &ureq::Agent, port: u16, path: &str) -> Result<Vec<u8>> {
+    let url = format!("http://127.0.0.1:{port}{path}");
+    let failed = |error: ureq::Error| Error::new(format!("GET {url}: {error}"));
+    let mut answer = client
+        .get(&url)
+        .header("Accept-Encoding", "gzip")
+        .call()
+        .map_err(failed)?;
+    answer.body_mut().read_to_vec().map_err(failed)
 }
 
 /// Bytes of each page as it travels.
 fn bytes(port: u16, limit: Duration) -> Result<Vec<Row>> {
+    let client = client(limit);
     let mut rows = Vec::new();
     for page in &PAGES {
         let Some(path) = page.path else { continue };
-        let body = fetch(port, path, limit)?.len() as f64;
+        let body = fetch(&client, port, path)?.len() as f64;
         rows.push(Row::new(
             format!("bytes: {}", page.what),
             Unit::Bytes,
@@ -201,7 +197,7 @@ fn bytes(port: u16, limit: Duration) -> Result<Vec<Row>> {
             format!("body of GET {path} with `Accept-Encoding: gzip`"),
         ));
     }
-    let html = fetch_plain(port, limit)?;
+    let html = unpacked(&fetch(&client, port, "/")?)?;
     let style = html
         .split("rel=\"stylesheet\" href=\"")
         .nth(1)
@@ -210,7 +206,7 @@ fn bytes(port: u16, limit: Duration) -> Result<Vec<Row>> {
         rows.push(Row::new(
             "bytes: stylesheet",
             Unit::Bytes,
-            Samples::new(vec![fetch(port, style, limit)?.len() as f64]),
+            Samples::new(vec![fetch(&client, port, style)?.len() as f64]),
             None,
             None,
             "asked for once: it may be kept for ever",
@@ -220,10 +216,9 @@ fn bytes(port: u16, limit: Duration) -> Result<Vec<Row>> {
 }
 
 /// The front page as text.
-fn fetch_plain(port: u16, limit: Duration) -> Result<String> {
-    let bytes = fetch(port, "/", limit)?;
+fn unpacked(bytes: &[u8]) -> Result<String> {
     let mut text = String::new();
-    flate2::read::GzDecoder::new(&*bytes)
+    flate2::read::GzDecoder::new(bytes)
         .read_to_string(&mut text)
         .context(|| "the front page is not compressed")?;
     Ok(text)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::super::figures::{Goal, Row, Samples, Unit};
 use super::super::{PLATFORM, build, made};
-use super::{FRONT, HELLO, PAGES, Page, built, database, native, posts};
+use super::{FRONT, HELLO, PAGES, Page, built, client, database, fetch, native, posts};
 use crate::boot::{self, BootOptions, KernelOptions, Machine, Problem};
 use crate::compile::link_line_path;
 use crate::cx::Cx;
@@ -172,8 +172,7 @@ fn crowd(port: u16, page: &Page, posts: &AtomicU64, limit: Duration) -> Result<u
 }
 
 fn visit(port: u16, page: &Page, posts: &AtomicU64, end: Instant) -> Result<u64> {
-    let config = ureq::Agent::config_builder().proxy(None).timeout_global(Some(PATIENCE));
-    let agent = config.build().new_agent();
+    let client = client(PATIENCE);
     let mut answers = 0;
     while answers == 0 || Instant::now() < end {
         let path = page.path.map_or_else(
@@ -185,14 +184,7 @@ fn visit(port: u16, page: &Page, posts: &AtomicU64, end: Instant) -> Result<u64>
             },
             str::to_owned,
         );
-        let url = format!("http://127.0.0.1:{port}{path}");
-        let failed = |error: ureq::Error| Error::new(format!("GET {url}: {error}"));
-        let mut answer = agent
-            .get(&url)
-            .header("Accept-Encoding", "gzip")
-            .call()
-            .map_err(failed)?;
-        answer.body_mut().read_to_vec().map_err(failed)?;
+        fetch(&client, port, &path)?;
         answers += 1;
     }
     Ok(answers)
