@@ -79,10 +79,12 @@ fn prologue(cx: &Cx, zig: &Zig) -> String {
 /// The linker script also leaves its arguments, one a line, in the file that XTASK_LINK_LINE names, and the linker's map
 /// beside it: which object every address comes from. The map appears under its name only after a link that worked.
 fn script(cx: &Cx, zig: &Zig, target: &Target, link: bool) -> String {
-    // C needs no unwind tables: nothing unwinds through SQLite, and the image is built with panic=abort.
-    let tables = if link {
-        ""
+    let flags = if link {
+        // rustc says nothing of optimisation when it links. zig takes that for a build to look for mistakes, and would compile the
+        // library of the sanitizer for it, half a minute of a processor for each triple, of which nothing is ever linked.
+        " -fno-sanitize=undefined"
     } else {
+        // C needs no unwind tables: nothing unwinds through SQLite, and the image is built with panic=abort.
         " -fno-unwind-tables -fno-asynchronous-unwind-tables"
     };
     // As for Rust in .cargo/config.toml: see there.
@@ -92,7 +94,7 @@ fn script(cx: &Cx, zig: &Zig, target: &Target, link: bool) -> String {
         _ => "",
     };
     let call = format!(
-        "{} zig cc -- -target {} -mcpu={} -g0{tables} \"$@\"{fixed}",
+        "{} zig cc -- -target {} -mcpu={} -g0{flags} \"$@\"{fixed}",
         quoted(&zig.wrapper),
         if link {
             linked_with(target)
