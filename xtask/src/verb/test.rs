@@ -71,23 +71,20 @@ fn run_step(cx: &Cx, policy: &Policy, step: TestStep, args: &[String]) -> Result
     // No documentation tests: there are none, and looking for them costs a run of rustdoc each.
     let targets = ["--lib", "--bins", "--tests"];
     // The blog and the pipeline are always built apart: together, cargo would unify the features of their dependencies and
-    // build everything twice. machine-code has no dependencies but those of xtask.
+    // build everything twice. machine-code has no dependencies but those of xtask, and is always built with it for the same reason.
+    let pipeline = ["--package", packages[1], "--package", packages[2]];
+    let apart = [&["--package", packages[0]][..], &pipeline];
     match step {
         TestStep::Fmt => cargo(cx).args(["fmt", "--all", "--check"]).run(),
-        TestStep::Clippy => packages.iter().try_for_each(|package| {
-            run(
-                &["clippy"],
-                &["--all-targets", "--package", package, "--", "-D", "warnings"],
-            )
-            .run()
+        TestStep::Clippy => apart.iter().try_for_each(|packages| {
+            run(&["clippy", "--all-targets"], packages)
+                .args(["--", "-D", "warnings"])
+                .run()
         }),
-        TestStep::Doc => packages.iter().try_for_each(|package| {
-            run(
-                &["doc"],
-                &["--no-deps", "--document-private-items", "--package", package],
-            )
-            .env("RUSTDOCFLAGS", "-D warnings")
-            .run()
+        TestStep::Doc => apart.iter().try_for_each(|packages| {
+            run(&["doc", "--no-deps", "--document-private-items"], packages)
+                .env("RUSTDOCFLAGS", "-D warnings")
+                .run()
         }),
         TestStep::Deny => {
             let tool = policy
@@ -115,18 +112,11 @@ fn run_step(cx: &Cx, policy: &Policy, step: TestStep, args: &[String]) -> Result
         ),
         TestStep::Xtask => tests(
             cx,
-            run(
-                &["test"],
-                &[
-                    &targets[..],
-                    &["--package", packages[1], "--package", packages[2], "--"],
-                ]
-                .concat(),
-            )
-            .args(args)
-            .env("XTASK_CACHE_DIR", cx.cache.root())
-            // Which engine happens to answer must not decide what the tests do; those of the builder say docker.
-            .env("XTASK_BUILDER", "host"),
+            run(&["test"], &[&targets[..], &pipeline, &["--"]].concat())
+                .args(args)
+                .env("XTASK_CACHE_DIR", cx.cache.root())
+                // Which engine happens to answer must not decide what the tests do; those of the builder say docker.
+                .env("XTASK_BUILDER", "host"),
         ),
     }
 }
