@@ -2,6 +2,7 @@
 //! executable bit counts, and neither owner nor time are taken over.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -28,11 +29,10 @@ pub fn files(root: &Path, source: &str) -> Result<Vec<SourceFile>, String> {
 
 fn collect(path: &Path, name: &str, found: &mut Vec<SourceFile>) -> Result<(), String> {
     let fail = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file in the build context".to_owned(),
+        ErrorKind::NotFound => "there is no such file in the build context".to_owned(),
         _ => format!("{}: {error}", path.display()),
     };
     let data = fs::symlink_metadata(path).map_err(fail)?;
-    let executable = data.permissions().mode() & 0o111 != 0;
     let mut add = |kind, mode| {
         found.push(SourceFile {
             path: name.to_owned(),
@@ -59,22 +59,54 @@ fn collect(path: &Path, name: &str, found: &mut Vec<SourceFile>) -> Result<(), S
             };
             collect(&path.join(&child), &below, found)?;
         }
-    } else if data.is_file() {
-        add(
-            EntryKind::File(fs::read(path).map_err(fail)?),
-            if executable { 0o755 } else { 0o644 },
-        );
-    } else if data.is_symlink() {
-        let target = fs::read_link(path).map_err(fail)?;
-        let target = target
-            .to_str()
-            .ok_or_else(|| format!("the target of {} is not UTF-8", path.display()))?
-            .to_owned();
-        add(EntryKind::Symlink(target), 0o777);
     } else {
-        return Err(format!("{} is neither a file, a directory nor a link", path.display()));
+        let (kind, mode) = content(path, &data).map_err(|error| match error {
+            Unreadable::Io(error) => fail(error),
+            Unreadable::Said(message) => message,
+        })?;
+        add(kind, mode);
     }
     Ok(())
+}
+
+/// One file or link as it would be copied, with its mode; `None` for a directory, and where nothing is.
+///
+/// # Errors
+/// For what is neither, and what cannot be read.
+pub fn file(path: &Path) -> Result<Option<(EntryKind, u32)>, String> {
+    let fail = |error: std::io::Error| format!("{}: {error}", path.display());
+    let data = match fs::symlink_metadata(path) {
+        Ok(data) if data.is_dir() => return Ok(None),
+        Ok(data) => data,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        Err(error) => return Err(fail(error)),
+    };
+    content(path, &data).map(Some).map_err(|error| match error {
+        Unreadable::Io(error) => fail(error),
+        Unreadable::Said(message) => message,
+    })
+}
+
+enum Unreadable {
+    Io(std::io::Error),
+    Said(String),
+}
+
+fn content(path: &Path, data: &fs::Metadata) -> Result<(EntryKind, u32), Unreadable> {
+    if data.is_file() {
+        let executable = data.permissions().mode() & 0o111 != 0;
+        let bytes = fs::read(path).map_err(Unreadable::Io)?;
+        Ok((EntryKind::File(bytes), if executable { 0o755 } else { 0o644 }))
+    } else if data.is_symlink() {
+        let target = fs::read_link(path).map_err(Unreadable::Io)?;
+        let target = target
+            .to_str()
+            .ok_or_else(|| Unreadable::Said(format!("the target of {} is not UTF-8", path.display())))?;
+        Ok((EntryKind::Symlink(target.to_owned()), 0o777))
+    } else {
+        let message = format!("{} is neither a file, a directory nor a link", path.display());
+        Err(Unreadable::Said(message))
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! `.dockerignore`, as Docker reads it: patterns over paths, the last one that matches decides, `!` brings back. Pure.
 
+use std::collections::HashMap;
+
 /// The patterns of a file, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ignore {
@@ -50,10 +52,50 @@ impl Ignore {
         }
     }
 
+    /// For many paths: what decides about a directory is looked up once.
+    pub fn sieve(&self) -> Sieve<'_> {
+        Sieve {
+            rules: &self.rules,
+            known: HashMap::new(),
+        }
+    }
+
     fn last(&self, path: &str) -> Option<(usize, &Rule)> {
+        let index = self.sieve().last(path)?;
+        Some((index, &self.rules[index]))
+    }
+}
+
+/// The patterns, and which of them was the last to match each directory that was asked about.
+#[derive(Clone, Debug)]
+pub struct Sieve<'a> {
+    rules: &'a [Rule],
+    known: HashMap<String, Option<usize>>,
+}
+
+impl Sieve<'_> {
+    /// Like [`Ignore::excludes`].
+    pub fn excludes(&mut self, path: &str) -> bool {
+        self.last(path).is_some_and(|index| !self.rules[index].back)
+    }
+
+    /// The last rule that matches the path or a directory above it.
+    fn last(&mut self, path: &str) -> Option<usize> {
+        let above = path.rsplit_once('/').map(|(directory, _)| directory);
+        let inherited = above.and_then(|directory| match self.known.get(directory) {
+            Some(last) => *last,
+            None => {
+                let last = self.last(directory);
+                self.known.insert(directory.to_owned(), last);
+                last
+            }
+        });
         let names: Vec<&str> = path.split('/').collect();
-        let matches = |rule: &Rule| (1..=names.len()).any(|length| matches(&rule.parts, &names[..length]));
-        self.rules.iter().enumerate().rfind(|(_, rule)| matches(rule))
+        let later = inherited.map_or(0, |index| index + 1);
+        let own = self.rules[later..]
+            .iter()
+            .rposition(|rule| matches(&rule.parts, &names));
+        own.map(|index| later + index).or(inherited)
     }
 }
 
@@ -127,6 +169,31 @@ mod tests {
         assert!(ignore.prunes("app/target"));
         assert!(!ignore.prunes("docs"), "a later pattern brings something back");
         assert!(!Ignore::default().excludes("anything"));
+    }
+
+    /// What a sieve remembers of directories changes nothing: every prefix against every pattern, as Docker says it.
+    #[test]
+    fn a_sieve_decides_as_pattern_after_pattern_does() {
+        let ignore = Ignore::parse("**\n!app\n!xtask/src\n**/target\n!app/target/keep\n**/*.db\napp/a*/b\n!app/a?/b/c");
+        let names = ["app", "a1", "b", "c", "target", "keep", "x.db", "xtask", "src"];
+        let mut sieve = ignore.sieve();
+        let (mut out, mut paths) = (0, 0);
+        for one in names {
+            for two in names {
+                for three in names {
+                    for four in names {
+                        let path = format!("{one}/{two}/{three}/{four}");
+                        let parts: Vec<&str> = path.split('/').collect();
+                        let hits = |rule: &&Rule| (1..=4).any(|length| matches(&rule.parts, &parts[..length]));
+                        let expected = ignore.rules.iter().rfind(hits).is_some_and(|rule| !rule.back);
+                        assert_eq!(sieve.excludes(&path), expected, "{path}");
+                        paths += 1;
+                        out += usize::from(expected);
+                    }
+                }
+            }
+        }
+        assert!(out > paths / 10 && out < paths, "{out} of {paths}");
     }
 
     #[test]

@@ -19,10 +19,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, Read};
 use std::path::PathBuf;
+use std::thread;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cache::{key_of, write_atomically};
+use crate::cache::{key_of, write_atomically, write_if_changed};
 use crate::compile::{Artifact, Foreign, adopt};
 use crate::cx::Cx;
 use crate::engine::Connection;
@@ -78,7 +79,8 @@ pub fn compile(
             std_word(compile.std),
             &library.map(StandIn::key).unwrap_or_default(),
         ]);
-        let made = match Kept::read(cx, &compile.triple, &key) {
+        let of = || format!("what the builder made for {}", compile.triple);
+        let made = match Kept::read(cx, plan, &compile.triple, &key) {
             Some(made) => {
                 cx.ui.step(
                     "Fresh",
@@ -96,14 +98,13 @@ pub fn compile(
                     engine = Some(ready(cx, policy, &wanted, mirror)?);
                 }
                 let (connection, here) = engine.as_ref().context(|| "no engine")?;
-                let made = run(cx, plan, compile, library, &wanted, &source, connection, here)?;
-                Kept::write(cx, &compile.triple, &key, &made)?;
+                let stdout = run(cx, plan, compile, library, &wanted, &source, connection, here)?;
+                let made = Made::read(&stdout).context(of)?;
+                Kept::write(cx, plan, &compile.triple, key, &made)?;
                 made
             }
         };
-        let artifact = Made::read(&made)
-            .and_then(|made| made.artifact(cx, plan, compile, &zig))
-            .context(|| format!("what the builder made for {}", compile.triple))?;
+        let artifact = made.artifact(cx, plan, compile, &zig).context(of)?;
         artifacts.insert(compile.triple.clone(), artifact);
     }
     Ok(artifacts)
@@ -236,43 +237,28 @@ fn marker(stdout: &[u8]) -> Option<usize> {
     None
 }
 
-/// What the last run for a triple made, and of what.
-#[derive(Debug, Serialize, Deserialize)]
-struct Kept {
-    key: String,
-    digest: String,
-}
-
-impl Kept {
-    fn dir(cx: &Cx, triple: &str) -> PathBuf {
-        cx.root.join("target/builder").join(triple)
-    }
-
-    /// The bytes, if they are those that were made with this key.
-    fn read(cx: &Cx, triple: &str, key: &str) -> Option<Vec<u8>> {
-        let dir = Kept::dir(cx, triple);
-        let kept: Kept = serde_json::from_slice(&fs::read(dir.join("made.json")).ok()?).ok()?;
-        let bytes = fs::read(dir.join("made")).ok().filter(|_| kept.key == key)?;
-        (Digest::of(&bytes).to_string() == kept.digest).then_some(bytes)
-    }
-
-    fn write(cx: &Cx, triple: &str, key: &str, bytes: &[u8]) -> Result<()> {
-        let dir = Kept::dir(cx, triple);
-        fs::create_dir_all(&dir).context(|| format!("cannot create {}", dir.display()))?;
-        let kept = Kept {
-            key: key.to_owned(),
-            digest: Digest::of(bytes).to_string(),
-        };
-        write_atomically(&dir.join("made"), bytes)?;
-        write_atomically(&dir.join("made.json"), &serde_json::to_vec(&kept)?)
-    }
+/// What a container says beside the program and the linker's map.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Said {
+    /// cargo's JSON messages, one a line.
+    messages: String,
+    /// Arguments of the linker, one a line.
+    link: String,
+    /// `rustc -vV`.
+    rustc: String,
+    /// The compiler's sysroot.
+    sysroot: PathBuf,
+    /// `prebuilt` or `source`.
+    std: String,
 }
 
 /// What a container sends back.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug)]
 struct Made {
-    messages: String,
-    files: BTreeMap<String, Vec<u8>>,
+    said: Said,
+    program: Vec<u8>,
+    map: Vec<u8>,
+    map_digest: Digest,
 }
 
 impl Made {
@@ -283,44 +269,108 @@ impl Made {
         for member in archive.entries()? {
             let mut member = member?;
             let name = member.path()?.to_string_lossy().into_owned();
-            let mut bytes = Vec::new();
+            let mut bytes = Vec::with_capacity(usize::try_from(member.size()).unwrap_or_default().min(stdout.len()));
             member.read_to_end(&mut bytes)?;
             files.insert(name, bytes);
         }
-        Ok(Made {
+        let text = |name: &str| -> Result<String> {
+            let bytes = files.get(name).context(|| format!("there is no `{name}` in it"))?;
+            Ok(String::from_utf8_lossy(bytes).trim_end().to_owned())
+        };
+        let said = Said {
             messages: String::from_utf8_lossy(&stdout[..at.saturating_sub(1)]).into_owned(),
-            files,
+            link: text("link")?,
+            rustc: text("rustc")?,
+            sysroot: text("sysroot")?.into(),
+            std: text("std")?,
+        };
+        let map = files.remove("map").unwrap_or_default();
+        Ok(Made {
+            said,
+            program: files.remove("program").context(|| "there is no program in it")?,
+            map_digest: Digest::of(&map),
+            map,
         })
     }
 
-    fn text(&self, name: &str) -> Result<String> {
-        let bytes = self.files.get(name).context(|| format!("there is no `{name}` in it"))?;
-        Ok(String::from_utf8_lossy(bytes).trim_end().to_owned())
-    }
-
-    fn artifact(mut self, cx: &Cx, plan: &Plan, compile: &CompilePlan, zig: &str) -> Result<Artifact> {
-        let path = Kept::dir(cx, &compile.triple).join(&plan.binary);
-        let program = self.files.remove("program").context(|| "there is no program in it")?;
-        // Beside the record that names it: `cargo xtask audit --explain` reads it again.
-        if !fs::read(&path).is_ok_and(|old| old == program) {
-            crate::cache::write_with_mode(&path, &program, 0o755)?;
-        }
+    fn artifact(self, cx: &Cx, plan: &Plan, compile: &CompilePlan, zig: &str) -> Result<Artifact> {
         adopt(
             cx,
             plan,
             compile,
             Foreign {
-                messages: self.messages.clone(),
-                link_line: self.text("link")?,
-                rustc: self.text("rustc")?,
-                sysroot: self.text("sysroot")?.into(),
-                std: self.text("std")?,
-                map: self.files.remove("map").unwrap_or_default(),
+                messages: self.said.messages,
+                link_line: self.said.link,
+                rustc: self.said.rustc,
+                sysroot: self.said.sysroot,
+                std: self.said.std,
+                map: self.map,
+                map_digest: self.map_digest,
                 zig: zig.to_owned(),
-                program,
-                path,
+                program: self.program,
+                path: Kept::dir(cx, &compile.triple).join(&plan.binary),
             },
         )
+    }
+}
+
+/// What the last run for a triple made, and of what. The program and the map lie beside it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    key: String,
+    program: String,
+    map: String,
+    said: Said,
+}
+
+const KEPT: &str = "made.json";
+const KEPT_MAP: &str = "link.map";
+
+impl Kept {
+    fn dir(cx: &Cx, triple: &str) -> PathBuf {
+        cx.root.join("target/builder").join(triple)
+    }
+
+    /// What was made with this key, if it is still what it was.
+    fn read(cx: &Cx, plan: &Plan, triple: &str, key: &str) -> Option<Made> {
+        let dir = Kept::dir(cx, triple);
+        let kept: Kept = serde_json::from_slice(&fs::read(dir.join(KEPT)).ok()?).ok()?;
+        if kept.key != key {
+            return None;
+        }
+        let read = |name: &str| {
+            let bytes = fs::read(dir.join(name)).ok()?;
+            Some((Digest::of(&bytes), bytes))
+        };
+        // Megabytes each.
+        let (program, map) = thread::scope(|scope| {
+            let map = scope.spawn(|| read(KEPT_MAP));
+            (read(&plan.binary), map.join().ok().flatten())
+        });
+        let ((program_digest, program), (map_digest, map)) = (program?, map?);
+        let same = program_digest.to_string() == kept.program && map_digest.to_string() == kept.map;
+        same.then_some(Made {
+            said: kept.said,
+            program,
+            map,
+            map_digest,
+        })
+    }
+
+    /// Keeps it. The program has the name under which the record of the link tells of it: `cargo xtask audit --explain` reads it.
+    fn write(cx: &Cx, plan: &Plan, triple: &str, key: String, made: &Made) -> Result<()> {
+        let dir = Kept::dir(cx, triple);
+        fs::create_dir_all(&dir).context(|| format!("cannot create {}", dir.display()))?;
+        write_if_changed(&dir.join(&plan.binary), &made.program, 0o755)?;
+        write_if_changed(&dir.join(KEPT_MAP), &made.map, 0o644)?;
+        let kept = Kept {
+            key,
+            program: Digest::of(&made.program).to_string(),
+            map: made.map_digest.to_string(),
+            said: made.said.clone(),
+        };
+        // Last: it says what the others must be.
+        write_atomically(&dir.join(KEPT), &serde_json::to_vec(&kept)?)
     }
 }
 
@@ -328,21 +378,39 @@ impl Made {
 mod tests {
     use super::*;
 
-    #[test]
-    fn messages_end_where_the_tar_begins() {
+    fn sent(without: &str) -> Vec<u8> {
         let mut tar = tar::Builder::new(Vec::new());
-        let mut header = tar::Header::new_gnu();
-        header.set_size(5);
-        header.set_mode(0o644);
-        header.set_cksum();
-        tar.append_data(&mut header, "std", &b"source"[..5]).unwrap();
+        let files = ["link", "rustc", "sysroot", "std", "program", "map"];
+        for name in files.into_iter().filter(|name| *name != without) {
+            let text = format!("{name} is\n");
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            header.set_cksum();
+            tar.append_data(&mut header, name, text.as_bytes()).unwrap();
+        }
         let mut stdout = b"{\"reason\":\"build-finished\"}\nnot xtask: what was made follows\n\n".to_vec();
         stdout.extend_from_slice(MARKER);
         stdout.extend(tar.into_inner().unwrap());
-        let made = Made::read(&stdout).unwrap();
-        assert_eq!(made.messages.lines().next(), Some(r#"{"reason":"build-finished"}"#));
-        assert_eq!(made.text("std").unwrap(), "sourc");
-        assert!(made.text("rustc").is_err());
+        stdout
+    }
+
+    #[test]
+    fn messages_end_where_the_tar_begins() {
+        let made = Made::read(&sent("")).unwrap();
+        assert_eq!(
+            made.said.messages.lines().next(),
+            Some(r#"{"reason":"build-finished"}"#)
+        );
+        assert_eq!(made.said.std, "std is");
+        assert_eq!(made.program, b"program is\n");
+        assert!(
+            Made::read(&sent("program"))
+                .unwrap_err()
+                .to_string()
+                .contains("no program")
+        );
+        assert!(Made::read(&sent("rustc")).unwrap_err().to_string().contains("`rustc`"));
         assert!(Made::read(b"{}").is_err());
     }
 }

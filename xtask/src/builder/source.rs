@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use super::ignore::Ignore;
@@ -10,6 +11,7 @@ use crate::context;
 use crate::cx::Cx;
 use crate::error::{Context, Error, Result};
 use crate::oci::Digest;
+use crate::oci::digest::DigestWriter;
 use crate::oci::layer::{Entry, EntryKind, write_tar};
 
 /// Entries below `context/`, sorted, and what names their content.
@@ -17,7 +19,7 @@ use crate::oci::layer::{Entry, EntryKind, write_tar};
 pub struct Source {
     /// What is sent.
     pub entries: Vec<Entry>,
-    /// Digest of the tar of it.
+    /// Digest of paths, modes and contents.
     pub digest: Digest,
 }
 
@@ -36,25 +38,23 @@ impl Source {
             Some(names) => names,
             None => walk(&cx.root, &ignore)?,
         };
-        let mut paths: BTreeSet<String> = BTreeSet::new();
-        for name in names {
-            if ignore.excludes(&name) || !cx.root.join(&name).symlink_metadata().is_ok_and(|data| !data.is_dir()) {
-                continue;
-            }
-            paths.extend(name.match_indices('/').map(|(at, _)| name[..at].to_owned()));
-            paths.insert(name);
-        }
+        let mut sieve = ignore.sieve();
         let mut entries = vec![Entry::directory("context", 0o755)];
-        for path in paths {
-            let inside = format!("context/{path}");
-            if cx.root.join(&path).is_dir() {
-                entries.push(Entry::directory(inside, 0o755));
+        let mut directories: BTreeSet<&str> = BTreeSet::new();
+        for name in names.iter().filter(|name| !sieve.excludes(name)) {
+            let file = context::file(&cx.root.join(name)).map_err(|error| Error::new(format!("{name}: {error}")))?;
+            // A file that git knows and somebody deleted, or a repository in this one.
+            let Some((kind, mode)) = file else {
                 continue;
-            }
-            for file in context::files(&cx.root, &path).map_err(|error| Error::new(format!("{path}: {error}")))? {
-                entries.push(Entry::new(inside.clone(), file.kind, file.mode));
-            }
+            };
+            directories.extend(name.match_indices('/').map(|(at, _)| &name[..at]));
+            entries.push(Entry::new(format!("context/{name}"), kind, mode));
         }
+        entries.extend(
+            directories
+                .into_iter()
+                .map(|path| Entry::directory(format!("context/{path}"), 0o755)),
+        );
         if !entries.iter().any(|entry| entry.path == "context/Cargo.toml") {
             return Err(
                 Error::new("the source has no Cargo.toml, so the builder would have nothing to compile")
@@ -62,9 +62,26 @@ impl Source {
             );
         }
         entries.sort_by(|a, b| a.path.cmp(&b.path));
-        let digest = Digest::of(&tar(&entries)?);
+        let digest = digest(&entries)?;
         Ok(Source { entries, digest })
     }
+}
+
+/// Names what the tar of these entries would say, without writing it.
+fn digest(entries: &[Entry]) -> Result<Digest> {
+    let mut out = DigestWriter::new(std::io::sink());
+    for entry in entries {
+        let (kind, bytes): (_, &[u8]) = match &entry.kind {
+            EntryKind::File(bytes) => ("file", bytes),
+            EntryKind::Symlink(target) => ("link", target.as_bytes()),
+            _ => ("other", &[]),
+        };
+        // No path has a NUL; the length says where the content ends.
+        let head = format!("{}\0{kind} {:o} {}\0", entry.path, entry.mode, bytes.len());
+        out.write_all(head.as_bytes())?;
+        out.write_all(bytes)?;
+    }
+    Ok(out.finish().0)
 }
 
 /// A tar of entries.

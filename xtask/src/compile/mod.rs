@@ -12,6 +12,7 @@ use crate::cache;
 use crate::cx::Cx;
 use crate::elf::strip::{Keep, strip};
 use crate::error::{Context, Error, Result};
+use crate::oci::Digest;
 use crate::plan::{CompilePlan, Plan, StdSource};
 use crate::shell::Command;
 use crate::target::{HOSTS, Target};
@@ -261,6 +262,8 @@ pub struct Foreign {
     pub link_line: String,
     /// The linker's map.
     pub map: Vec<u8>,
+    /// Its digest.
+    pub map_digest: Digest,
     /// What `rustc -vV` says there.
     pub rustc: String,
     /// The compiler's sysroot there.
@@ -305,6 +308,7 @@ pub fn adopt(cx: &Cx, plan: &Plan, compile: &CompilePlan, foreign: Foreign) -> R
         compiler,
         zig: &foreign.zig,
         packages,
+        map: Some(foreign.map_digest.to_string()),
     };
     linked.artifact(cx, plan, target)
 }
@@ -317,12 +321,14 @@ struct Linked<'a> {
     compiler: Compiler,
     zig: &'a str,
     packages: (Vec<crate::culprit::origin::Compiled>, Vec<record::Tool>),
+    /// Digest of the linker's map, where it is known.
+    map: Option<String>,
 }
 
 impl Linked<'_> {
     fn artifact(self, cx: &Cx, plan: &Plan, target: &'static Target) -> Result<Artifact> {
         let unreadable = || format!("cannot take names and debug information out of {}", self.path.display());
-        let record = Record::new(
+        let mut record = Record::new(
             plan,
             target,
             &self.path,
@@ -333,6 +339,8 @@ impl Linked<'_> {
         )
         .map_err(|error| Error::new(error.to_string()))
         .context(unreadable)?;
+        record.map = self.map;
+        record.map = record.map_digest(cx);
         record.write(cx)?;
         let bytes = strip(&self.bytes, Keep::Names)
             .map_err(|error| Error::new(error.to_string()))
@@ -394,6 +402,7 @@ pub fn compile(
         compiler: compiler.clone(),
         zig: &zig.version,
         packages,
+        map: None,
     };
     linked.artifact(cx, plan, target)
 }

@@ -43,6 +43,9 @@ pub struct Record {
     /// Packages that were compiled for this machine and ran while compiling: procedural macros, and what build scripts need.
     #[serde(default)]
     pub tools: Vec<Tool>,
+    /// Digest of the linker's map as it was when this record was made, in the run that made it.
+    #[serde(skip)]
+    pub map: Option<String>,
 }
 
 /// A package that ran while compiling, and is no part of the program.
@@ -76,6 +79,7 @@ impl Record {
             linker: format!("zig {zig}"),
             packages,
             tools,
+            map: None,
         })
     }
 
@@ -141,7 +145,10 @@ impl Record {
 
     /// `sha256:` and the digest of the linker's map, which is part of the evidence; `None` when there is none.
     pub fn map_digest(&self, cx: &Cx) -> Option<String> {
-        Some(digest_of(&fs::read(self.map_path(cx)?).ok()?))
+        match &self.map {
+            Some(digest) => Some(digest.clone()),
+            None => Some(digest_of(&fs::read(self.map_path(cx)?).ok()?)),
+        }
     }
 
     /// The evidence for a program that has its symbols. A map that is of another link is left out.

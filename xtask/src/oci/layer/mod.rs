@@ -196,6 +196,8 @@ pub struct Layer {
     diff_id: Digest,
     unpacked_size: u64,
     blob: Arc<[u8]>,
+    /// The tar, where it was at hand when the layer was made: what is packed here is looked into once more.
+    tar: Option<Arc<[u8]>>,
     created_by: String,
 }
 
@@ -228,6 +230,7 @@ impl Layer {
             diff_id: Digest::of(&tar),
             unpacked_size,
             blob,
+            tar: None,
             created_by: created_by.into(),
         })
     }
@@ -242,6 +245,7 @@ impl Layer {
             diff_id: Digest::of(tar),
             unpacked_size,
             blob: blob.into(),
+            tar: None,
             created_by: created_by.into(),
         })
     }
@@ -293,7 +297,10 @@ impl Layer {
 
     /// What is in it.
     pub fn entries(&self, limits: &Limits) -> Result<Vec<Entry>, LayerError> {
-        read_entries(&self.blob, &self.media_type, limits)
+        match &self.tar {
+            Some(tar) => read_tar(tar, limits),
+            None => read_entries(&self.blob, &self.media_type, limits),
+        }
     }
 }
 

@@ -168,7 +168,10 @@ impl LayerBuilder {
             && let Ok(layer) = Layer::from_blob(blob, media::LAYER_GZIP, created_by.clone(), &Limits::default())
             && layer.diff_id == diff_id
         {
-            return Ok(layer);
+            return Ok(Layer {
+                tar: Some(tar.into()),
+                ..layer
+            });
         }
         let (digest, blob) = compress(&tar)?;
         let unpacked_size = self
@@ -185,6 +188,7 @@ impl LayerBuilder {
             diff_id,
             unpacked_size,
             blob: blob.into(),
+            tar: Some(tar.into()),
             created_by,
         })
     }
