@@ -51,36 +51,35 @@ const COMPILE_EPOCH: &str = "315532800";
 pub fn cargo(cx: &Cx) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = cx.shell.command(cargo).current_dir(&cx.root).as_group();
-    // Set by `cargo run` for us; they must not leak into the build of something else.
-    for name in [
-        "CARGO_MANIFEST_DIR",
-        "CARGO_MANIFEST_PATH",
-        "CARGO_PKG_NAME",
-        "CARGO_PKG_VERSION",
-        "CARGO_PRIMARY_PACKAGE",
-    ] {
+    for name in set_for_us(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())) {
         command = command.env_remove(name);
     }
     command
+}
+
+/// Variables that `cargo run` and `cargo test` set for us. They must not leak into the build of something else: the build script of
+/// ring asks to be run again when the version of its package changes, so all that is above it, xtask included, would be compiled
+/// anew whenever cargo is called from here after it was called by hand, and the other way round.
+fn set_for_us(names: impl Iterator<Item = String>) -> Vec<String> {
+    let prefixes = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_EXE_"];
+    names
+        .filter(|name| name == "CARGO_PRIMARY_PACKAGE" || prefixes.iter().any(|prefix| name.starts_with(prefix)))
+        .collect()
 }
 
 /// cargo in another checkout, with the tool chain and the settings of that one.
 pub fn cargo_at(cx: &Cx, root: &Path) -> Command {
     // By its name: CARGO is the one of our own tool chain, past rustup.
     let mut command = cx.shell.command("cargo").current_dir(root).as_group();
-    let ours = |name: &str| {
-        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_BIN_EXE_")
-    };
     let set = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let fixed = [
         "CARGO",
-        "CARGO_PRIMARY_PACKAGE",
         "CARGO_TARGET_DIR",
         "CARGO_TARGET_TMPDIR",
         "RUSTC",
         "RUSTUP_TOOLCHAIN",
     ];
-    for name in set.filter(|name| ours(name)).chain(fixed.map(str::to_owned)) {
+    for name in set_for_us(set).into_iter().chain(fixed.map(str::to_owned)) {
         command = command.env_remove(name);
     }
     command
@@ -449,6 +448,21 @@ mod tests {
             replaced("/made/release/build/x/out/y.rs"),
             "/src/target/release/build/x/out/y.rs"
         );
+    }
+
+    #[test]
+    fn what_cargo_says_of_us_does_not_reach_another_build() {
+        let names = [
+            "CARGO_MANIFEST_DIR",
+            "CARGO_MANIFEST_LINKS",
+            "CARGO_PKG_NAME",
+            "CARGO_PKG_VERSION_MAJOR",
+            "CARGO_PRIMARY_PACKAGE",
+            "CARGO",
+            "CARGO_HOME",
+            "CARGO_NET_OFFLINE",
+        ];
+        assert_eq!(set_for_us(names.iter().map(ToString::to_string)), names[..5]);
     }
 
     #[test]
