@@ -180,13 +180,14 @@ fn configure(
     exported
 }
 
-/// A tar as an image.
-fn import(connection: &Connection, name: &str, tar: Vec<u8>, changes: &[String]) -> Result<()> {
-    let (repository, tag) = name.rsplit_once(':').unwrap_or((name, "latest"));
+/// A tar as the image `name`. Podman 4.3 does not listen to a tag beside the name; within it, all engines do.
+///
+/// # Errors
+/// Those of the engine.
+pub fn import(connection: &Connection, name: &str, tar: Vec<u8>, changes: &[String]) -> Result<()> {
     let options = CreateImageOptionsBuilder::default()
         .from_src("-")
-        .repo(repository)
-        .tag(tag)
+        .repo(name)
         .changes(changes.to_vec())
         .build();
     connection

@@ -22,6 +22,8 @@ use crate::oci::layer::{Entry, EntryKind};
 use crate::policy::Policy;
 use crate::shell::signals;
 
+/// The label of a stage that is no image of its own. docker/Dockerfile says it.
+pub const LABEL_STAGE: &str = "xtask.builder.stage";
 /// The label with the key of what an image is made of.
 const KEY: &str = "xtask.builder.key";
 /// Where the Dockerfile mounts what [`Here`] gives.

@@ -9,7 +9,7 @@ use bollard::query_parameters::{
 use serde::Serialize;
 
 use crate::builder::here::Here;
-use crate::builder::image::{self, Wanted};
+use crate::builder::image::{self, LABEL_STAGE, Wanted};
 use crate::builder::{LABEL, container};
 use crate::cli::BuilderVerb;
 use crate::cx::Cx;
@@ -169,6 +169,23 @@ fn prune(cx: &Cx, connection: &Connection, wanted: &Wanted, all: bool) -> Result
                 .context(|| failed(&image.name))?;
             cx.ui
                 .step("Removed", &format!("image {}, {}", image.name, bytes(image.size)));
+        }
+        // What an engine without BuildKit keeps of other stages.
+        let unnamed = HashMap::from([
+            ("dangling".to_owned(), vec!["true".to_owned()]),
+            ("label".to_owned(), vec![LABEL_STAGE.to_owned()]),
+        ]);
+        let options = ListImagesOptionsBuilder::default().filters(&unnamed).build();
+        for stage in docker.list_images(Some(options)).await? {
+            let options = RemoveImageOptionsBuilder::default().force(true).build();
+            docker
+                .remove_image(&stage.id, Some(options), None)
+                .await
+                .context(|| failed(&stage.id))?;
+            cx.ui.step(
+                "Removed",
+                &format!("a stage of a build, {}", bytes(stage.size.unsigned_abs())),
+            );
         }
         for cache in status.caches.iter().filter(|_| all) {
             docker

@@ -27,23 +27,20 @@ pub fn resolve_exactly(cx: &Cx, request: &Request<'_>, sources: &[&str], refresh
     if !refresh && let Some(known) = cx.cache.record::<Resolution>("debian-exact", &key) {
         return Ok(known);
     }
+    let what = match sources {
+        [] => request.packages.join(", "),
+        sources => format!("source of {} and tools", sources.join(", ")),
+    };
     if cx.offline {
         return Err(Error::new(format!(
-            "Debian {} {}: which versions there are of {} is not in the cache, and this run is offline",
-            request.suite,
-            request.architecture,
-            sources.join(", ")
+            "Debian {} {}: which versions there are is not in the cache, and this run is offline ({what})",
+            request.suite, request.architecture
         ))
         .hint("run once without --offline"));
     }
     cx.ui.step(
         "Resolving",
-        &format!(
-            "source of {} and tools, Debian {} {}",
-            sources.join(", "),
-            request.suite,
-            request.architecture
-        ),
+        &format!("{what}, Debian {} {}", request.suite, request.architecture),
     );
     let mirrors = mirrors(request.mirror)?;
     let state = State::open(cx, request.architecture)?;

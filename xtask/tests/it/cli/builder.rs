@@ -1,5 +1,5 @@
 //! The Docker builder. Without an engine: what docker/builder says is what xtask says. With one: `story` goes from nothing to nothing,
-//! `same` compares bytes and images, `trouble` lets networks, disks and engines fail.
+//! `same` compares bytes and images, `trouble` lets networks, disks and engines fail, `podman` is another engine.
 
 use std::fs;
 use std::path::Path;
@@ -15,6 +15,7 @@ use xtask::toolchain::rust_std::Compiler;
 use super::{Workspace, code, script, xtask};
 use crate::require::{require, require_program};
 
+mod podman;
 mod same;
 mod story;
 mod trouble;

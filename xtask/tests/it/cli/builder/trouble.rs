@@ -184,8 +184,8 @@ fn program() -> Option<PathBuf> {
 
 /// A workspace whose builder is the base alone, with a command that does what the source says: it needs no network, and is there at
 /// once.
-fn pretending() -> Workspace {
-    let workspace = workspace(&format!("{NAME}-trouble"));
+pub(super) fn pretending(name: &str) -> Workspace {
+    let workspace = workspace(name);
     let text = workspace.read("docker/Dockerfile");
     let (before, rest) = text.split_once("# pip, which fetches").unwrap();
     let (_, after) = rest.split_once("# Which triple is right").unwrap();
@@ -198,7 +198,7 @@ fn pretending() -> Workspace {
 
 #[test]
 fn an_engine_in_trouble_is_told_and_its_caches_stay() {
-    let workspace = pretending();
+    let workspace = pretending(&format!("{NAME}-trouble"));
     if !has_engine() {
         return;
     }
