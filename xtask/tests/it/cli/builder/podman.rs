@@ -48,7 +48,12 @@ impl Podman {
             return None;
         }
         let dir = tempfile::tempdir().unwrap();
-        let storage = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let storage = tempfile::tempdir_in(match target.starts_with("/tmp") {
+            true => Path::new("/var/tmp"),
+            false => target,
+        })
+        .unwrap();
         let at = |name: &str| dir.path().join(name);
         let runtime = runtime().unwrap().display().to_string();
         script(&at("runtime"), &RUNTIME.replace("RUNTIME", &runtime));
