@@ -305,7 +305,7 @@ impl Made {
                 sysroot: self.said.sysroot,
                 std: self.said.std,
                 map: self.map,
-                map_digest: self.map_digest,
+                map_digest: self.map_digest.to_string(),
                 zig: zig.to_owned(),
                 program: self.program,
                 path: Kept::dir(cx, &compile.triple).join(&plan.binary),

@@ -12,7 +12,6 @@ use crate::cache;
 use crate::cx::Cx;
 use crate::elf::strip::{Keep, strip};
 use crate::error::{Context, Error, Result};
-use crate::oci::Digest;
 use crate::plan::{CompilePlan, Plan, StdSource};
 use crate::shell::Command;
 use crate::target::{HOSTS, Target};
@@ -261,8 +260,8 @@ pub struct Foreign {
     pub link_line: String,
     /// The linker's map.
     pub map: Vec<u8>,
-    /// Its digest.
-    pub map_digest: Digest,
+    /// `sha256:` and its digest.
+    pub map_digest: String,
     /// What `rustc -vV` says there.
     pub rustc: String,
     /// The compiler's sysroot there.
@@ -307,7 +306,7 @@ pub fn adopt(cx: &Cx, plan: &Plan, compile: &CompilePlan, foreign: Foreign) -> R
         compiler,
         zig: &foreign.zig,
         packages,
-        map: Some(foreign.map_digest.to_string()),
+        map: Some(foreign.map_digest),
     };
     linked.artifact(cx, plan, target)
 }
