@@ -60,10 +60,7 @@ fn collect(path: &Path, name: &str, found: &mut Vec<SourceFile>) -> Result<(), S
             collect(&path.join(&child), &below, found)?;
         }
     } else {
-        let (kind, mode) = content(path, &data).map_err(|error| match error {
-            Unreadable::Io(error) => fail(error),
-            Unreadable::Said(message) => message,
-        })?;
+        let (kind, mode) = content(path, &data, fail)?;
         add(kind, mode);
     }
     Ok(())
@@ -81,31 +78,27 @@ pub fn file(path: &Path) -> Result<Option<(EntryKind, u32)>, String> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
         Err(error) => return Err(fail(error)),
     };
-    content(path, &data).map(Some).map_err(|error| match error {
-        Unreadable::Io(error) => fail(error),
-        Unreadable::Said(message) => message,
-    })
+    content(path, &data, fail).map(Some)
 }
 
-enum Unreadable {
-    Io(std::io::Error),
-    Said(String),
-}
-
-fn content(path: &Path, data: &fs::Metadata) -> Result<(EntryKind, u32), Unreadable> {
+/// A file or a link with its mode; `fail` words what the file system says.
+fn content(
+    path: &Path,
+    data: &fs::Metadata,
+    fail: impl Fn(std::io::Error) -> String,
+) -> Result<(EntryKind, u32), String> {
     if data.is_file() {
         let executable = data.permissions().mode() & 0o111 != 0;
-        let bytes = fs::read(path).map_err(Unreadable::Io)?;
+        let bytes = fs::read(path).map_err(fail)?;
         Ok((EntryKind::File(bytes), if executable { 0o755 } else { 0o644 }))
     } else if data.is_symlink() {
-        let target = fs::read_link(path).map_err(Unreadable::Io)?;
+        let target = fs::read_link(path).map_err(fail)?;
         let target = target
             .to_str()
-            .ok_or_else(|| Unreadable::Said(format!("the target of {} is not UTF-8", path.display())))?;
+            .ok_or_else(|| format!("the target of {} is not UTF-8", path.display()))?;
         Ok((EntryKind::Symlink(target.to_owned()), 0o777))
     } else {
-        let message = format!("{} is neither a file, a directory nor a link", path.display());
-        Err(Unreadable::Said(message))
+        Err(format!("{} is neither a file, a directory nor a link", path.display()))
     }
 }
 

@@ -337,8 +337,7 @@ impl Linked<'_> {
         )
         .map_err(|error| Error::new(error.to_string()))
         .context(unreadable)?;
-        record.map = self.map;
-        record.map = record.map_digest(cx);
+        record.map = self.map.or_else(|| record.map_digest(cx));
         record.write(cx)?;
         let bytes = strip(&self.bytes, Keep::Names)
             .map_err(|error| Error::new(error.to_string()))
