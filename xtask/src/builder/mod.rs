@@ -18,7 +18,7 @@ pub mod trouble;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use serde::{Deserialize, Serialize};
@@ -80,7 +80,7 @@ pub fn compile(
             &library.map(StandIn::key).unwrap_or_default(),
         ]);
         let of = || format!("what the builder made for {}", compile.triple);
-        let made = match Kept::read(cx, plan, &compile.triple, &key) {
+        let made = match Kept::read(&Kept::dir(cx, &compile.triple), &plan.binary, &key) {
             Some(made) => {
                 cx.ui.step(
                     "Fresh",
@@ -100,7 +100,7 @@ pub fn compile(
                 let (connection, here) = engine.as_ref().context(|| "no engine")?;
                 let stdout = run(cx, plan, compile, library, &wanted, &source, connection, here)?;
                 let made = Made::read(&stdout).context(of)?;
-                Kept::write(cx, plan, &compile.triple, key, &made)?;
+                Kept::write(&Kept::dir(cx, &compile.triple), &plan.binary, key, &made)?;
                 made
             }
         };
@@ -332,8 +332,7 @@ impl Kept {
     }
 
     /// What was made with this key, if it is still what it was.
-    fn read(cx: &Cx, plan: &Plan, triple: &str, key: &str) -> Option<Made> {
-        let dir = Kept::dir(cx, triple);
+    fn read(dir: &Path, binary: &str, key: &str) -> Option<Made> {
         let kept: Kept = serde_json::from_slice(&fs::read(dir.join(KEPT)).ok()?).ok()?;
         if kept.key != key {
             return None;
@@ -345,7 +344,7 @@ impl Kept {
         // Megabytes each.
         let (program, map) = thread::scope(|scope| {
             let map = scope.spawn(|| read(KEPT_MAP));
-            (read(&plan.binary), map.join().ok().flatten())
+            (read(binary), map.join().ok().flatten())
         });
         let ((program_digest, program), (map_digest, map)) = (program?, map?);
         let same = program_digest.to_string() == kept.program && map_digest.to_string() == kept.map;
@@ -358,10 +357,9 @@ impl Kept {
     }
 
     /// Keeps it. The program has the name under which the record of the link tells of it: `cargo xtask audit --explain` reads it.
-    fn write(cx: &Cx, plan: &Plan, triple: &str, key: String, made: &Made) -> Result<()> {
-        let dir = Kept::dir(cx, triple);
-        fs::create_dir_all(&dir).context(|| format!("cannot create {}", dir.display()))?;
-        write_if_changed(&dir.join(&plan.binary), &made.program, 0o755)?;
+    fn write(dir: &Path, binary: &str, key: String, made: &Made) -> Result<()> {
+        fs::create_dir_all(dir).context(|| format!("cannot create {}", dir.display()))?;
+        write_if_changed(&dir.join(binary), &made.program, 0o755)?;
         write_if_changed(&dir.join(KEPT_MAP), &made.map, 0o644)?;
         let kept = Kept {
             key,
@@ -412,5 +410,28 @@ mod tests {
         );
         assert!(Made::read(&sent("rustc")).unwrap_err().to_string().contains("`rustc`"));
         assert!(Made::read(b"{}").is_err());
+    }
+
+    #[test]
+    fn what_is_kept_counts_while_it_is_whole_and_of_the_same() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("triple");
+        let made = Made::read(&sent("")).unwrap();
+        let keep = || Kept::write(&dir, "blog", "key".to_owned(), &made).unwrap();
+        let kept = || Kept::read(&dir, "blog", "key");
+        assert!(kept().is_none());
+        keep();
+        let found = kept().unwrap();
+        assert_eq!(found.said, made.said);
+        assert_eq!((found.program, found.map), (made.program.clone(), made.map.clone()));
+        assert!(Kept::read(&dir, "blog", "other").is_none());
+        for name in ["blog", KEPT_MAP, KEPT] {
+            fs::write(dir.join(name), "damaged").unwrap();
+            assert!(kept().is_none(), "{name}");
+            fs::remove_file(dir.join(name)).unwrap();
+            assert!(kept().is_none(), "{name}");
+            keep();
+            assert!(kept().is_some(), "{name}");
+        }
     }
 }
