@@ -124,8 +124,8 @@ fn alpine() -> Mirror {
 /// The triple of the blog, on nothing and on Alpine. The small server has the others.
 const BLOG: &str = "arm-unknown-linux-musleabihf";
 
-/// Gives the builder's cache of zig what the host's has: zig knows by content what it made before. Its C libraries take two
-/// minutes of processor time a triple. That they come out the same in a container is shown by `docker build` below, which begins with
+/// Gives the builder's cache of zig what the host's has: zig knows by content what it made before, but for musl and libunwind, whose
+/// flags name the place of zig. Its C libraries take a minute or two of processor time a triple. That they come out the same in a container is shown by `docker build` below, which begins with
 /// nothing, for musl and for glibc.
 fn seed() {
     let shell = Shell::default();
