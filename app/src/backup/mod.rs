@@ -74,14 +74,8 @@ pub fn run(plan: &Plan, now: Stamp) -> Result<Made, Failure> {
     let database = plan.database.to_string_lossy().into_owned();
     // Not a reader: VACUUM is no query to SQLite, even where it writes elsewhere.
     let mut source = connection::writer(&database)?;
-    let counts = copy_database(&mut source, &partial.0)?;
+    let proof = copy_proven(&mut source, &database, &partial.0, &plan.to)?;
     drop(source);
-    File::open(&partial.0)
-        .and_then(|file| file.sync_all())
-        .map_err(failed)?;
-
-    let proof = prove(&partial.0, &plan.to)?;
-    proof.compare(&counts)?;
     let mut problems = Vec::new();
     let mut sums = vec![(names::hash(&partial.0).map_err(failed)?, format!("{}.db", backup.name))];
     for image in &proof.images {
@@ -109,9 +103,45 @@ pub fn run(plan: &Plan, now: Stamp) -> Result<Made, Failure> {
     })
 }
 
-/// Copies while others write. Numbers of rows before and after are taken until one lies between the others for every
-/// table, which it does at once unless somebody deletes and adds at that moment.
-fn copy_database(source: &mut SqliteConnection, to: &Path) -> Result<Vec<(String, i64, i64)>, Failure> {
+/// Copies that are made before writers have to wait for one.
+const FREE_COPIES: u32 = 2;
+
+/// Copies while others write, and proves the copy. Where somebody adds and deletes rows at that very moment, the numbers
+/// before and after say nothing of those between, and the copy is made again: the last time writers wait for it.
+fn copy_proven(source: &mut SqliteConnection, database: &str, to: &Path, place: &Path) -> Result<Proof, Failure> {
+    for _ in 0..FREE_COPIES {
+        let copied = copy_database(source, to)?;
+        let proof = prove(to, place)?;
+        match proof.compare(&copied.counts) {
+            Ok(()) => return Ok(proof),
+            Err(failure) if !copied.others_wrote => return Err(failure),
+            Err(_) => fs::remove_file(to).map_err(|error| cannot_write(to, &error))?,
+        }
+    }
+    let mut alone = connection::writer(database)?;
+    integrity::hold_writers(&mut alone).map_err(|error| {
+        Failure::usage(
+            format!("cannot copy {database}, others write to it all the time: {error}"),
+            "nothing was left behind; try again",
+        )
+    })?;
+    let copied = copy_database(source, to)?;
+    drop(alone);
+    let proof = prove(to, place)?;
+    proof.compare(&copied.counts)?;
+    Ok(proof)
+}
+
+/// What the source was when it was copied.
+struct Copied {
+    /// Rows of every table before and after: its name, the smaller number, the larger one.
+    counts: Vec<(String, i64, i64)>,
+    /// Whether another connection changed the source meanwhile.
+    others_wrote: bool,
+}
+
+/// To the disk, as a file that is its owner's alone.
+fn copy_database(source: &mut SqliteConnection, to: &Path) -> Result<Copied, Failure> {
     let failed = |error: diesel::result::Error| {
         let text = error.to_string();
         let hint = if text.contains("full") {
@@ -121,8 +151,9 @@ fn copy_database(source: &mut SqliteConnection, to: &Path) -> Result<Vec<(String
         };
         Failure::usage(format!("cannot copy the database to {}: {text}", to.display()), hint)
     };
+    let version = integrity::data_version(source).map_err(failed)?;
     let before = integrity::counts(source).map_err(failed)?;
-    // SQLite makes the file with the usual mode; ours is for its owner alone. An empty file is taken as none.
+    // SQLite makes the file with the usual mode. An empty file is taken as none.
     let mut options = OpenOptions::new();
     options
         .write(true)
@@ -132,10 +163,16 @@ fn copy_database(source: &mut SqliteConnection, to: &Path) -> Result<Vec<(String
         .map_err(|error| cannot_write(to, &error))?;
     integrity::copy_into(source, &to.to_string_lossy()).map_err(failed)?;
     let after = integrity::counts(source).map_err(failed)?;
+    let others_wrote = integrity::data_version(source).map_err(failed)? != version;
+    File::open(to)
+        .and_then(|file| file.sync_all())
+        .map_err(|error| cannot_write(to, &error))?;
     let both = before.into_iter().zip(after);
-    Ok(both
-        .map(|((name, before), (_, after))| (name, before.min(after), before.max(after)))
-        .collect())
+    let counts = both.map(|((name, before), (_, after))| (name, before.min(after), before.max(after)));
+    Ok(Copied {
+        counts: counts.collect(),
+        others_wrote,
+    })
 }
 
 /// One backup at a time: a second one finds the place locked.

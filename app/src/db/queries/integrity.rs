@@ -42,11 +42,12 @@ pub fn dangling(connection: &mut SqliteConnection) -> QueryResult<Vec<String>> {
     Ok(lines.into_iter().map(|line| line.value).collect())
 }
 
-/// Name and number of rows of every table.
+/// Name and number of rows of every table, but those in which the search index keeps itself: their rows are merged and
+/// split as posts are written.
 pub fn counts(connection: &mut SqliteConnection) -> QueryResult<Vec<(String, i64)>> {
     let tables: Vec<Line> = diesel::sql_query(
-        "SELECT name AS value FROM sqlite_schema \
-         WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
+        "SELECT name AS value FROM pragma_table_list \
+         WHERE schema = 'main' AND type IN ('table', 'virtual') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
     )
     .load(connection)?;
     let mut counts = Vec::with_capacity(tables.len());
@@ -74,6 +75,16 @@ pub fn application_id(connection: &mut SqliteConnection) -> QueryResult<i64> {
 
 pub fn user_version(connection: &mut SqliteConnection) -> QueryResult<i64> {
     number(connection, "SELECT user_version AS value FROM pragma_user_version")
+}
+
+/// Another number once another connection has changed the database (<https://sqlite.org/pragma.html#pragma_data_version>).
+pub fn data_version(connection: &mut SqliteConnection) -> QueryResult<i64> {
+    number(connection, "SELECT data_version AS value FROM pragma_data_version")
+}
+
+/// Lets nobody else write until this connection is closed. Waits for who is writing, as long as its `busy_timeout` says.
+pub fn hold_writers(connection: &mut SqliteConnection) -> QueryResult<()> {
+    diesel::connection::SimpleConnection::batch_execute(connection, "BEGIN IMMEDIATE")
 }
 
 /// The date of the newest post that is out.
@@ -125,4 +136,23 @@ fn number(connection: &mut SqliteConnection, query: &str) -> QueryResult<i64> {
     diesel::sql_query(query)
         .get_result::<Number>(connection)
         .map(|row| row.value)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn how_the_search_index_keeps_itself_is_not_counted() {
+        let mut connection = SqliteConnection::establish(":memory:").unwrap();
+        crate::db::migrate::run(&mut connection, ":memory:").unwrap();
+        let counts = counts(&mut connection).unwrap();
+        let names: Vec<&str> = counts.iter().map(|(name, _)| name.as_str()).collect();
+        assert!(!names.iter().any(|name| name.starts_with("search_index_")), "{names:?}");
+        assert!(
+            names.contains(&"posts") && names.contains(&"search_index") && names.len() > 8,
+            "{names:?}"
+        );
+    }
 }

@@ -146,6 +146,55 @@ fn the_newest_are_kept() {
     );
 }
 
+/// Ends a writer also when an assertion fails: the scope waits for it.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What `backup` did not take while somebody wrote: "the copy has 16 rows in ..., the database 6 to 15" (2026-11-26).
+#[test]
+fn rows_that_come_and_go_meanwhile_are_no_damage() {
+    use diesel::connection::SimpleConnection;
+    use diesel::prelude::*;
+    let place = filled();
+    let mut other = diesel::SqliteConnection::establish(place.database().to_str().unwrap()).unwrap();
+    other.batch_execute("PRAGMA busy_timeout = 60000").unwrap();
+    let stop = AtomicBool::new(false);
+    let rounds = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut rounds = 0;
+            while !stop.load(Ordering::Relaxed) {
+                // Another number of rows each time, up and down.
+                let rows = 1 + rounds * 37 % 61;
+                other
+                    .batch_execute(&format!(
+                        "BEGIN IMMEDIATE; DELETE FROM sessions; \
+                         WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {rows}) \
+                         INSERT INTO sessions (token_hash, created_at, seen_at, expires_at) \
+                         SELECT randomblob(32), 1, 1, 1 FROM n; COMMIT"
+                    ))
+                    .unwrap();
+                std::thread::sleep(Duration::from_millis(1));
+                rounds += 1;
+            }
+            rounds
+        });
+        let ended = Stop(&stop);
+        for _ in 0..10 {
+            place.json(&["backup", "--to", "safe", "--keep", "99"]);
+        }
+        drop(ended);
+        writer.join().unwrap()
+    });
+    assert!(rounds > 10, "{rounds}");
+    let made = names(&place.path("safe"));
+    assert_eq!(made.len(), 21, "ten backups, nothing of what was thrown away: {made:?}");
+}
+
 #[test]
 fn a_running_blog_is_copied_and_not_replaced() {
     let place = filled();
@@ -172,12 +221,13 @@ fn a_running_blog_is_copied_and_not_replaced() {
             }
             count
         });
+        let ended = Stop(&stop);
         begun.recv_timeout(Duration::from_secs(120)).unwrap();
         for _ in 0..3 {
             let output = place(&["backup", "--to", "safe", "--json"]);
             assert!(output.status.success(), "{output:?}");
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(ended);
         writer.join().unwrap()
     });
     assert!(written > 0);
