@@ -175,6 +175,20 @@ fn the_tools_of_the_builder_are_those_of_xtask_toml() {
         );
     }
     assert!(dockerfile.contains(&format!("--from=compile --chmod=0755 {} ", image.compiled)));
+    // The whole context beside a part of it is what older engines take for that part alone (the Dockerfile says more).
+    let commands = dockerfile.replace("\\\n", "");
+    let bound = commands.lines().filter(|line| line.starts_with("RUN ")).map(|run| {
+        let mounts = run
+            .split_whitespace()
+            .filter(|word| word.starts_with("--mount=type=bind"));
+        mounts.map(|mount| mount.contains("source=")).collect::<Vec<_>>()
+    });
+    let bound: Vec<Vec<bool>> = bound.collect();
+    assert!(bound.contains(&vec![false]), "something sees the whole context");
+    assert!(
+        bound.iter().all(|run| !run.contains(&false) || run.len() == 1),
+        "{bound:?}"
+    );
 }
 
 /// A script of docker/builder with another place in the place of `/opt/builder` and the others.

@@ -333,8 +333,12 @@ fn docker_alone_makes_the_same_image() {
         "--base",
         "debian",
     ];
-    fine(&run(&workspace, &ours).output().unwrap());
-    for on in [Base::Scratch, Base::Debian] {
+    // The second time after an edit: what the engine remembers of the first must not be taken for it.
+    for (on, edited) in [(Base::Scratch, false), (Base::Debian, false), (Base::Scratch, true)] {
+        if edited {
+            workspace.edit("app/src/main.rs", "\\r\\n\\r\\nok\\n", "\\r\\n\\r\\nno\\n");
+        }
+        fine(&run(&workspace, &ours).output().unwrap());
         let name = format!("{}-plain:{on}", super::NAME);
         let arguments = [
             format!("BASE={on}"),
