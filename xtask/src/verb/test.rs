@@ -21,6 +21,9 @@ const STEPS: [TestStep; 6] = [
     TestStep::Xtask,
 ];
 
+/// What libtest takes the number of its threads from, unless it is told with an option.
+const TEST_THREADS: &str = "RUST_TEST_THREADS";
+
 /// What cargo-deny is asked of the blog alone.
 pub const BLOG_BANS: [&str; 6] = [
     "--manifest-path",
@@ -110,14 +113,20 @@ fn run_step(cx: &Cx, policy: &Policy, step: TestStep, args: &[String]) -> Result
             cx,
             run(&["test"], &[&targets[..], &["--package", packages[0], "--"]].concat()).args(args),
         ),
-        TestStep::Xtask => tests(
-            cx,
-            run(&["test"], &[&targets[..], &pipeline, &["--"]].concat())
+        TestStep::Xtask => {
+            let mut command = run(&["test"], &[&targets[..], &pipeline, &["--"]].concat())
                 .args(args)
                 .env("XTASK_CACHE_DIR", cx.cache.root())
                 // Which engine happens to answer must not decide what the tests do; those of the builder say docker.
-                .env("XTASK_BUILDER", "host"),
-        ),
+                .env("XTASK_BUILDER", "host");
+            if std::env::var_os(TEST_THREADS).is_none()
+                && let Ok(cores) = std::thread::available_parallelism()
+            {
+                // One test often waits for what another one compiles; a core would be idle meanwhile.
+                command = command.env(TEST_THREADS, (cores.get() + 1).to_string());
+            }
+            tests(cx, command)
+        }
     }
 }
 
