@@ -175,19 +175,65 @@ fn the_tools_of_the_builder_are_those_of_xtask_toml() {
         );
     }
     assert!(dockerfile.contains(&format!("--from=compile --chmod=0755 {} ", image.compiled)));
-    // The whole context beside a part of it is what older engines take for that part alone (the Dockerfile says more).
+}
+
+/// Older engines look at the part alone to know whether anything has changed: <https://github.com/moby/buildkit/issues/4123>.
+#[test]
+fn no_command_sees_the_whole_context_and_a_part_of_it() {
+    let dockerfile = fs::read_to_string(repository().join("docker/Dockerfile")).unwrap();
     let commands = dockerfile.replace("\\\n", "");
-    let bound = commands.lines().filter(|line| line.starts_with("RUN ")).map(|run| {
-        let mounts = run
+    let mut whole = 0;
+    for run in commands.lines().filter(|line| line.starts_with("RUN ")) {
+        let mounts: Vec<&str> = run
             .split_whitespace()
-            .filter(|word| word.starts_with("--mount=type=bind"));
-        mounts.map(|mount| mount.contains("source=")).collect::<Vec<_>>()
-    });
-    let bound: Vec<Vec<bool>> = bound.collect();
-    assert!(bound.contains(&vec![false]), "something sees the whole context");
+            .filter(|word| word.starts_with("--mount=type=bind"))
+            .collect();
+        let is_whole = |mount: &&str| {
+            let mut source = mount
+                .split(',')
+                .filter_map(|part| part.strip_prefix("source=").or(part.strip_prefix("src=")));
+            source.all(|source| matches!(source, "." | "./" | "/"))
+        };
+        if mounts.iter().any(is_whole) {
+            whole += 1;
+            assert_eq!(
+                mounts.len(),
+                1,
+                "give the command the files of the part by their place in the context: {run}"
+            );
+        }
+    }
+    assert_eq!(whole, 1, "the program is compiled from the whole context");
+}
+
+/// As files, here in another place than /run/host, which is where `cargo xtask` puts them.
+#[test]
+fn with_host_gives_a_command_what_the_machine_gave() {
+    let temp = tempfile::tempdir().unwrap();
+    fs::write(temp.path().join("ca.crt"), "a certificate\n").unwrap();
+    fs::write(
+        temp.path().join("env"),
+        "https_proxy=http://proxy.example:3128\nnot a line of it",
+    )
+    .unwrap();
+    let said = |files: &Path| {
+        Shell::default()
+            .command(repository().join("docker/builder/with-host"))
+            .args([
+                "sh",
+                "-c",
+                "echo \"proxy ${https_proxy-none}\"; tail -n 1 \"${CARGO_HTTP_CAINFO:-/dev/null}\"",
+            ])
+            .env("HOST_FILES", files)
+            .env_remove("https_proxy")
+            .read()
+            .unwrap()
+    };
+    assert_eq!(said(temp.path()), "proxy http://proxy.example:3128\na certificate");
+    let nothing = said(&temp.path().join("none"));
     assert!(
-        bound.iter().all(|run| !run.contains(&false) || run.len() == 1),
-        "{bound:?}"
+        nothing.starts_with("proxy none") && !nothing.contains("a certificate"),
+        "{nothing}"
     );
 }
 
