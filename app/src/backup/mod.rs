@@ -109,15 +109,23 @@ const FREE_COPIES: u32 = 2;
 /// Copies while others write, and proves the copy. Where somebody adds and deletes rows at that very moment, the numbers
 /// before and after say nothing of those between, and the copy is made again: the last time writers wait for it.
 fn copy_proven(source: &mut SqliteConnection, database: &str, to: &Path, place: &Path) -> Result<Proof, Failure> {
-    for _ in 0..FREE_COPIES {
+    let mut copies = 0;
+    loop {
+        let alone = (copies == FREE_COPIES).then(|| without_writers(database)).transpose()?;
         let copied = copy_database(source, to)?;
+        drop(alone);
         let proof = prove(to, place)?;
         match proof.compare(&copied.counts) {
             Ok(()) => return Ok(proof),
-            Err(failure) if !copied.others_wrote => return Err(failure),
+            Err(failure) if !copied.others_wrote || copies == FREE_COPIES => return Err(failure),
             Err(_) => fs::remove_file(to).map_err(|error| cannot_write(to, &error))?,
         }
+        copies += 1;
     }
+}
+
+/// Nobody else writes as long as this connection is there.
+fn without_writers(database: &str) -> Result<SqliteConnection, Failure> {
     let mut alone = connection::writer(database)?;
     integrity::hold_writers(&mut alone).map_err(|error| {
         Failure::usage(
@@ -125,11 +133,7 @@ fn copy_proven(source: &mut SqliteConnection, database: &str, to: &Path, place: 
             "nothing was left behind; try again",
         )
     })?;
-    let copied = copy_database(source, to)?;
-    drop(alone);
-    let proof = prove(to, place)?;
-    proof.compare(&copied.counts)?;
-    Ok(proof)
+    Ok(alone)
 }
 
 /// What the source was when it was copied.
