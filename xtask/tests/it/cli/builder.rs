@@ -17,6 +17,7 @@ use crate::require::{require, require_program};
 
 mod podman;
 mod same;
+mod seed;
 mod story;
 mod trouble;
 

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use object::{Object, ObjectSection};
 use serde_json::Value;
-use xtask::builder::LABEL;
 use xtask::builder::here::Here;
 use xtask::elf::strip::{Keep, strip};
 use xtask::engine::client::with_buildkit;
@@ -17,7 +16,7 @@ use xtask::shell::Shell;
 use xtask::target::{Base, Platform, TARGETS, Target};
 
 use super::super::{Workspace, triples};
-use super::story::status;
+use super::seed::seed;
 use super::{built, equip, executable, fine, has_engine, repository, run};
 use crate::base_alpine::{Mirror, fixture, minirootfs};
 use crate::chain::{self, can_provision, has_debian, has_raspbian};
@@ -124,34 +123,9 @@ fn alpine() -> Mirror {
 /// The triple of the blog, on nothing and on Alpine. The small server has the others.
 const BLOG: &str = "arm-unknown-linux-musleabihf";
 
-/// Gives the builder's cache of zig what the host's has: zig knows by content what it made before, but for musl and libunwind, whose
-/// flags name the place of zig. Its C libraries take a minute or two of processor time a triple. That they come out the same in a container is shown by `docker build` below, which begins with
-/// nothing, for musl and for glibc.
-fn seed() {
-    let shell = Shell::default();
-    let docker = |args: &[&str]| shell.command("docker").args(args).read().unwrap();
-    let status = status(&Workspace {
-        root: repository().to_owned(),
-        _temp: None,
-    });
-    let image = status["image"].as_str().unwrap();
-    let (name, _) = image.rsplit_once(':').unwrap();
-    let volume = format!("{name}-zig");
-    // As the builder makes it.
-    docker(&["volume", "create", "--label", &format!("{LABEL}={name}"), &volume]);
-    let mount = format!("{volume}:/cache/zig");
-    let container = docker(&["create", "--volume", &mount, image, "true"]);
-    let from = chain::cache_dir().join("zig");
-    docker(&[
-        "cp",
-        &format!("{}/.", from.display()),
-        &format!("{}:/cache/zig", container.trim()),
-    ]);
-    docker(&["rm", "--force", container.trim()]);
-}
-
 /// The real program, with SQLite and all its crates: the same file and the same images from both builders, although path, home,
-/// cargo's home and the place of the tool chain are others. The host's is the one of the main job's tests.
+/// cargo's home and the place of the tool chain are others. The host's is the one of the main job's tests. That zig's C libraries come
+/// out the same in a container is shown by `docker build` below, which begins with nothing, for musl and for glibc.
 #[test]
 fn the_blog_is_the_same_from_both_builders() {
     if !has_engine() || !require_program("docker") || !can_provision() {
