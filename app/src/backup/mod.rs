@@ -180,16 +180,14 @@ fn copy_database(source: &mut SqliteConnection, to: &Path) -> Result<Copied, Fai
 }
 
 /// One backup at a time: a second one finds the place locked.
-fn alone(to: &Path) -> Result<File, Failure> {
-    let failed = |error: io::Error| cannot_write(to, &error);
-    let directory = File::open(to).map_err(failed)?;
-    directory.try_lock().map_err(|_| {
+fn alone(to: &Path) -> Result<Lock, Failure> {
+    let directory = File::open(to).map_err(|error| cannot_write(to, &error))?;
+    Lock::of(directory).map_err(|_| {
         Failure::usage(
             format!("another backup to {} is under way", to.display()),
             "wait until it is done",
         )
-    })?;
-    Ok(directory)
+    })
 }
 
 /// With everything above it. A directory is on the disk once the one that it stands in was synced.

@@ -2,6 +2,9 @@
 //!
 //! It is a lock on the file itself (flock), which SQLite does not use; its own locks (fcntl) are another kind. A file
 //! under this name can be locked and still be another one a moment later, so that is looked at, too.
+//!
+//! A lock is given up by unlocking, not by closing alone: it ends when the last copy of the handle is closed, and a process
+//! that is being started has copies of all handles of its parent until it becomes another program.
 
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::MetadataExt;
@@ -12,9 +15,21 @@ use crate::cli::Failure;
 /// Held as long as it lives. It is to be dropped after the last connection: closing any handle of the file takes away
 /// SQLite's locks on it.
 #[derive(Debug)]
-pub struct Lock(#[allow(dead_code, reason = "it is held, not used")] File);
+pub struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing does the rest.
+        let _ = self.0.unlock();
+    }
+}
 
 impl Lock {
+    /// The lock of `file`, without waiting for it.
+    pub fn of(file: File) -> Result<Self, TryLockError> {
+        file.try_lock().map(|()| Self(file))
+    }
+
     /// For using the database. Fails while it is being replaced.
     pub fn shared(path: &Path) -> Result<Self, Failure> {
         let busy = || {
@@ -85,5 +100,19 @@ mod tests {
         drop(alone);
         assert!(Lock::shared(path).is_ok());
         assert!(Lock::shared(Path::new("/none")).is_err());
+    }
+
+    #[test]
+    fn a_copy_of_the_handle_holds_nothing() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path();
+        let alone = Lock::exclusive(path).unwrap();
+        let _copy = alone.0.try_clone().unwrap();
+        drop(alone);
+        let alone = Lock::of(File::open(path).unwrap()).unwrap();
+        assert!(Lock::of(File::open(path).unwrap()).is_err());
+        let _copy = alone.0.try_clone().unwrap();
+        drop(alone);
+        assert!(Lock::exclusive(path).is_ok());
     }
 }
