@@ -7,7 +7,6 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
@@ -180,10 +179,12 @@ impl Work {
 }
 
 impl Stage<'_> {
-    /// Runs a command with its output in the log. When it fails, the error has the end of the log and says where it is.
+    /// Runs a command with its output in the log, in a process group of its own: make has compilers below it. When it fails, the error
+    /// has the end of the log and says where it is.
     pub fn run(&mut self, command: &Command) -> Result<()> {
         writeln!(self.log, "$ {}", command.line()).map_err(|error| full_disk(error, &self.log_path))?;
-        let mut running = command.spawn(Stdio::from(self.log.try_clone()?), Stdio::from(self.log.try_clone()?))?;
+        let (stdout, stderr) = (self.log.try_clone()?, self.log.try_clone()?);
+        let mut running = command.clone().as_group().spawn(stdout.into(), stderr.into())?;
         let mut reader = File::open(&self.log_path).context(|| format!("cannot read {}", self.log_path.display()))?;
         reader.seek(SeekFrom::End(0))?;
         let status = loop {
@@ -246,6 +247,8 @@ impl Stage<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Stdio;
+
     use super::*;
     use crate::cache::Cache;
     use crate::shell::Shell;
@@ -305,6 +308,23 @@ mod tests {
         fs::remove_file(work.dir().join("done/a")).unwrap();
         work.run(&cx, &phases(&cx, dir, "")).unwrap();
         assert_eq!(trace(dir), "abbcabc");
+    }
+
+    #[test]
+    fn what_a_phase_starts_ends_with_us_by_a_signal() {
+        let dir = tempfile::tempdir().unwrap();
+        let (dir, cx) = (dir.path(), cx(dir.path()));
+        let work = Work::open(&cx, &dir.join("work")).unwrap();
+        // Fields 1 and 5 of proc_pid_stat(5): its id, and that of its process group.
+        let script = "read -r id _ _ _ group _ </proc/$$/stat; [ $id = $group ]";
+        let phase = Phase {
+            name: "group",
+            verb: "Doing",
+            what: "it".to_owned(),
+            lines: 0,
+            run: Box::new(|stage| stage.run(&cx.shell.command("sh").args(["-c", script]))),
+        };
+        work.run(&cx, &[phase]).unwrap();
     }
 
     #[test]
