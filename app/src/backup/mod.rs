@@ -14,7 +14,7 @@ pub use names::{Backup, hash, list};
 pub use prove::{Image, Proof, prove};
 pub use restore::{Restored, restore};
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -182,11 +182,12 @@ fn copy_database(source: &mut SqliteConnection, to: &Path) -> Result<Copied, Fai
 /// One backup at a time: a second one finds the place locked.
 fn alone(to: &Path) -> Result<Lock, Failure> {
     let directory = File::open(to).map_err(|error| cannot_write(to, &error))?;
-    Lock::of(directory).map_err(|_| {
-        Failure::usage(
+    Lock::of(directory).map_err(|error| match error {
+        TryLockError::WouldBlock => Failure::usage(
             format!("another backup to {} is under way", to.display()),
             "wait until it is done",
-        )
+        ),
+        TryLockError::Error(error) => cannot_write(to, &error),
     })
 }
 

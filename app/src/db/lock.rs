@@ -25,7 +25,7 @@ impl Drop for Lock {
 }
 
 impl Lock {
-    /// The lock of `file`, without waiting for it.
+    /// `file`, locked for this one alone, without waiting. Fails while somebody else has it, and where files have no locks.
     pub fn of(file: File) -> Result<Self, TryLockError> {
         file.try_lock().map(|()| Self(file))
     }
@@ -74,12 +74,13 @@ fn take(
         // Some network file systems have no locks. SQLite does not work there either, and says so itself.
         Err(TryLockError::Error(error)) => return Err(failed(error)),
     }
-    let held = file.metadata().map_err(failed)?;
+    let lock = Lock(file);
+    let held = lock.0.metadata().map_err(failed)?;
     let named = std::fs::metadata(path).map_err(failed)?;
     if (held.dev(), held.ino()) != (named.dev(), named.ino()) {
         return Err(busy());
     }
-    Ok(Lock(file))
+    Ok(lock)
 }
 
 #[cfg(test)]
