@@ -44,6 +44,7 @@ pub fn seed() {
     let mount = format!("{volume}:/cache/zig");
     let create = [
         "create",
+        "--rm",
         "--network",
         "none",
         "--volume",
@@ -62,38 +63,38 @@ pub fn seed() {
         &format!("{container}:/cache/zig"),
     ]);
     docker(&["start", "--attach", container]);
-    docker(&["rm", "--force", container]);
 }
 
 /// Copies what zig is done with. zig holds a lock on a manifest for as long as it makes what that is of.
 fn take(from: &Path, to: &Path) -> io::Result<()> {
-    for part in PARTS.into_iter().rev() {
-        fs::create_dir_all(to.join(part))?;
-        if from.join(part).is_dir() {
-            copy(&from.join(part), &to.join(part))?;
+    PARTS
+        .into_iter()
+        .rev()
+        .try_for_each(|part| copy(&from.join(part), &to.join(part)))
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in unless_gone(fs::read_dir(from))?.into_iter().flatten() {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &to)?;
+        } else if let Some(mut file) = unless_gone(File::open(entry.path()))?
+            && file.try_lock_shared().is_ok()
+        {
+            io::copy(&mut file, &mut File::create(to)?)?;
         }
     }
     Ok(())
 }
 
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let to = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            fs::create_dir(&to)?;
-            copy(&entry.path(), &to)?;
-            continue;
-        }
-        let mut file = match File::open(entry.path()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            file => file?,
-        };
-        if file.try_lock_shared().is_ok() {
-            io::copy(&mut file, &mut File::create(to)?)?;
-        }
+/// What zig makes anew it removes first.
+fn unless_gone<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
     }
-    Ok(())
 }
 
 #[test]
